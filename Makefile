@@ -1,0 +1,53 @@
+# Everything is set up by the targets themselves: Python 3.11 (venv), git and make are enough.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+export UV_PYTHON := $(PYTHON)
+export UV_PYTHON_DOWNLOADS := never
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help up check test bench format wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: .venv/.run ## set up and start the backend (data in ./data, stop with Ctrl-C)
+	@$(BIN)/headrace up
+
+check: .venv/.dev ## lint, types, layers, unit and conformance tests, in under a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/unit tests/conformance
+
+test: .venv/.dev ## set up and run every test
+	$(MAKE) --no-print-directory check
+	$(BIN)/pytest tests
+
+bench: .venv/.dev ## measure ingest and the whole path, each beside what it is compared with
+	$(BIN)/python bench/ingest.py
+	$(BIN)/python bench/end_to_end.py
+
+format: .venv/.dev ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: .venv/.dev ## build the wheel into dist/
+	$(UV) build --wheel --quiet
+
+clean: ## remove everything that the targets made, but no data
+	rm -rf .venv .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(UV):
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.run: $(UV) uv.lock pyproject.toml
+	$(UV) sync --frozen --no-dev --inexact --quiet
+	@touch $@
+
+.venv/.dev: $(UV) uv.lock pyproject.toml
+	$(UV) sync --frozen --quiet
+	@touch $@ .venv/.run
