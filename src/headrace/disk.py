@@ -1,0 +1,192 @@
+"""The only place that opens, fsyncs and renames durable files.
+
+A durable file is written beside its name, fsynced, renamed over it, and its folder is fsynced: the only order that
+survives a power cut. Append-only files (the log) and slot files (checkpoints) go through `File`, so that a test can
+put a faulty disk in its place.
+"""
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from headrace.errors import DataDirectoryError, StorageError
+
+if os.name == "posix":
+    import fcntl
+
+_data_sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+class File(Protocol):
+    """A durable file: what the log needs of a disk. Raises OSError as the operating system does."""
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        """Write all of `data` at `offset` (bytes)."""
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`; fewer only at the end of the file."""
+
+    def sync(self) -> None:
+        """Return once everything written before is on the medium."""
+
+    def truncate(self, length: int) -> None:
+        """Cut the file to `length` bytes."""
+
+    def size(self) -> int:
+        """Return the length in bytes."""
+
+    def close(self) -> None:
+        """Close; does not sync."""
+
+
+class Disk(Protocol):
+    """Where durable files live. `OsDisk` is the real one; tests have a faulty one."""
+
+    def open(self, path: Path, *, create: bool = False) -> File:
+        """Open for reading and writing; `create` makes the file if it is missing (call `sync_folder` after)."""
+
+    def sync_folder(self, folder: Path) -> None:
+        """Return once the folder's entries (creations, renames, removals) are on the medium."""
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; missing is fine."""
+
+    def list(self, folder: Path) -> list[str]:
+        """Return the names in a folder, sorted."""
+
+
+class OsFile:
+    """A `File` on the operating system."""
+
+    def __init__(self, path: Path, flags: int) -> None:
+        self._fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        """Write all of `data` at `offset`, however many calls it takes."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._fd, view, offset)
+            view = view[written:]
+            offset += written
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        return os.pread(self._fd, length, offset)
+
+    def sync(self) -> None:
+        """Flush data (and the length) to the medium."""
+        _data_sync(self._fd)
+
+    def truncate(self, length: int) -> None:
+        """Cut the file."""
+        os.ftruncate(self._fd, length)
+
+    def size(self) -> int:
+        """Return the length in bytes."""
+        return os.fstat(self._fd).st_size
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
+
+
+class OsDisk:
+    """The real disk."""
+
+    def open(self, path: Path, *, create: bool = False) -> File:
+        """Open for reading and writing."""
+        return OsFile(path, os.O_RDWR | (os.O_CREAT if create else 0))
+
+    def sync_folder(self, folder: Path) -> None:
+        """Flush a folder's entries."""
+        fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; missing is fine."""
+        path.unlink(missing_ok=True)
+
+    def list(self, folder: Path) -> list[str]:
+        """Return the names in a folder, sorted; a missing folder is empty."""
+        return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+DISK = OsDisk()
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents durably."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    DISK.sync_folder(folder.parent)
+
+
+def write_file(path: Path, body: bytes) -> None:
+    """Write a whole file durably and all at once: a reader sees the old content or the new, never a part.
+
+    Raises StorageError with the operating system's reason; the old content then still stands.
+    """
+    try:
+        make_folder(path.parent)
+        fd, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+        DISK.sync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Return the StorageError that tells an operator what to do about `error`."""
+    hints = {
+        errno.ENOSPC: "Free space on this disk; writing resumes by itself.",
+        errno.EDQUOT: "The quota is used up: raise it or free space; writing resumes by itself.",
+        errno.EROFS: "The disk is read-only: remount it for writing, or give another --data directory.",
+        errno.EACCES: "Give this user write permission, or another --data directory.",
+        errno.EMFILE: "Too many open files: raise the limit (ulimit -n).",
+    }
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return StorageError(f"{path}: {reason}", hints.get(error.errno or 0, "Check the disk (dmesg, SMART)."))
+
+
+@contextlib.contextmanager
+def locked(path: Path, owner: str) -> Iterator[None]:
+    """Hold an exclusive lock on `path` for as long as the context lasts; it ends with the process.
+
+    Raises DataDirectoryError if another process holds it.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 200, 0).decode(errors="replace").strip()
+            raise DataDirectoryError(
+                f"{path.parent} is in use by {holder or 'another process'}.",
+                "Stop that one first, or give another --data directory.",
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{owner} (pid {os.getpid()})".encode(), 0)
+        yield
+    finally:
+        os.close(fd)

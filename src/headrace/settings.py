@@ -1,0 +1,84 @@
+"""Where everything lives: flags of `headrace up`, `HEADRACE_*` variables, and the layout of the data directory."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+DEFAULT_ENDPOINT = "http://127.0.0.1:4566"
+DATA_FORMAT = 1  # of the data directory as a whole; see docs/formats.md
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths inside a data directory."""
+
+    data: Path
+
+    @property
+    def version(self) -> Path:
+        """Return the file that says which format this directory has."""
+        return self.data / "headrace.json"
+
+    @property
+    def system(self) -> Path:
+        """Return the file with the system as it was last started (System as JSON)."""
+        return self.data / "system.json"
+
+    @property
+    def streams(self) -> Path:
+        """Return the folder of streams, one folder each."""
+        return self.data / "streams"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Return the folder of checkpoints: `<function>/<stream>/<shard id>`."""
+        return self.data / "checkpoints"
+
+    @property
+    def invokes(self) -> Path:
+        """Return the folder of journalled asynchronous invokes."""
+        return self.data / "invokes"
+
+    @property
+    def table(self) -> Path:
+        """Return the folder of the table store."""
+        return self.data / "table"
+
+    @property
+    def buckets(self) -> Path:
+        """Return the folder of buckets: `<bucket>/<key>`."""
+        return self.data / "s3"
+
+    @property
+    def logs(self) -> Path:
+        """Return the folder of logs: `<process>.log` and `functions/<function>/<slot>.log`."""
+        return self.data / "logs"
+
+    @property
+    def sockets(self) -> Path:
+        """Return the folder of unix sockets: under the data directory, or a temporary one where that path is too long.
+
+        A unix socket's path may have about 100 bytes.
+        """
+        inside = self.data / "run"
+        if len(os.fsencode(inside)) <= 80:
+            return inside
+        name = sha256(os.fsencode(self.data.resolve())).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"headrace-{os.getuid()}-{name}"
+
+    @property
+    def table_socket(self) -> Path:
+        """Return the table process's socket."""
+        return self.sockets / "table.sock"
+
+    @property
+    def runtime_socket(self) -> Path:
+        """Return the runtime process's socket."""
+        return self.sockets / "runtime.sock"
+
+
+def endpoint(flag: str | None = None) -> str:
+    """Return the backend's URL: the flag, else HEADRACE_ENDPOINT, else the default; no trailing slash."""
+    return (flag or os.environ.get("HEADRACE_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
