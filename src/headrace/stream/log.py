@@ -1,0 +1,394 @@
+"""One stream's log: a single writer that acknowledges after the sync.
+
+Appends that arrive while a commit is under way form the next group; a group costs one write and one sync, in a thread
+of its own. Numbers are given when a group is written, so one that the disk refuses leaves no hole.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple, TypeVar
+
+from headrace import clock
+from headrace.disk import DISK, Disk, locked, make_folder, storage_error
+from headrace.errors import HeadraceError, StorageError, Throttled, UsageError
+from headrace.stream import recovery, segment
+from headrace.stream.board import FILE as BOARD_FILE
+from headrace.stream.board import Board
+from headrace.stream.segment import Damage, Part
+from headrace.stream.writer import Committed, Writer, segment_bases, segment_path
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+SEGMENT_AGE_MS = 3_600_000
+PENDING_BYTES_MAX = 128 * 1024 * 1024  # of appends that wait for the disk
+
+Entry = tuple[int, bytes, bytes]  # shard, partition key (UTF-8), data
+T = TypeVar("T")
+
+
+class Appended(NamedTuple):
+    """An acknowledged append: per shard the number of its first record there, and when its records arrived.
+
+    An append's records of one shard have dense numbers, in the order they were given.
+    """
+
+    first_number: dict[int, int]
+    arrival_ms: dict[int, int]
+
+    def numbers(self, shards: Iterable[int]) -> list[int]:
+        """Return the number of every record, given the append's shards in order."""
+        following = dict(self.first_number)
+        numbers = []
+        for shard in shards:
+            numbers.append(following[shard])
+            following[shard] += 1
+        return numbers
+
+
+class Removed(NamedTuple):
+    """What `trim` removed: its place in the log, and per shard the numbers it held, as (first, behind the last)."""
+
+    base: int
+    end: int
+    numbers: dict[int, tuple[int, int]]
+
+
+@dataclass
+class Stats:
+    """What a log accepted since it was opened. `records / commits` is the mean group."""
+
+    records: int = 0
+    bytes: int = 0
+    commits: int = 0
+
+
+@dataclass
+class _Group:
+    parts: dict[int, Part] = field(default_factory=dict)
+    waiting: list[tuple[asyncio.Future[Appended], dict[int, int]]] = field(default_factory=list)
+    bytes: int = 0
+
+
+class Log:
+    """A stream's log. Made by `Log.open`; everything else belongs to one event loop.
+
+    `damage` is what recovery found unreadable; `stats` counts since the log was opened.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        disk: Disk,
+        board: Board,
+        writer: Writer,
+        found: recovery.Recovered,
+        held: contextlib.ExitStack,
+        now_ms: Callable[[], int],
+        pending_bytes_max: int,
+    ) -> None:
+        self.damage: list[Damage] = list(found.damage)
+        self.first_number: dict[int, int] = dict(found.first_numbers)
+        self.stats = Stats()
+        self._first_position = board.first
+        self._folder = folder
+        self._disk = disk
+        self._board = board
+        self._writer = writer
+        self._held = held
+        self._now_ms = now_ms
+        self._pending_bytes_max = pending_bytes_max
+        self._group = _Group()
+        self._waiting_bytes = 0
+        self._busy = False
+        self._closed = False
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=f"log {folder.name}", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        disk: Disk = DISK,
+        *,
+        stream: str,
+        shards: int,
+        segment_bytes: int = SEGMENT_BYTES,
+        segment_age_ms: int = SEGMENT_AGE_MS,
+        pending_bytes_max: int = PENDING_BYTES_MAX,
+        now_ms: Callable[[], int] = clock.now_ms,
+    ) -> "Log":
+        """Open the log in `folder` (made if missing) and recover it; shards 0 to `shards` − 1 exist at least.
+
+        Raises DataDirectoryError if another process has it or it is of a newer version, StorageError if the disk
+        refuses. An interrupted `delete` is finished first: the log is then a new one.
+        """
+        with contextlib.ExitStack() as held:
+            try:
+                make_folder(folder)
+                held.enter_context(locked(folder / "lock", "the stream's writer"))
+                board = _board(folder, disk, held)
+                found = recovery.recover(folder, disk, board, shards)
+                writer = Writer(folder, disk, board, stream, found.tail, segment_bytes, segment_age_ms)
+            except OSError as error:
+                raise storage_error(folder, error) from error
+            for shard, state in found.tail.shards.items():
+                board.set_first(shard, found.first_numbers[shard])
+                board.set_next(shard, state.next_number, state.last_arrival_ms)
+            board.first = found.bases[0] if found.bases else found.tail.end
+            board.tail = found.bases[-1] if found.bases else found.tail.end
+            board.durable = found.tail.end
+            return cls(folder, disk, board, writer, found, held.pop_all(), now_ms, pending_bytes_max)
+
+    @property
+    def next_number(self) -> dict[int, int]:
+        """Return shard -> the number its next record gets; every number below is durable."""
+        return {shard: state.next_number for shard, state in self._writer.shards.items()}
+
+    @property
+    def last_arrival_ms(self) -> dict[int, int]:
+        """Return shard -> the arrival of its last record; 0 if it never had one."""
+        return {shard: state.last_arrival_ms for shard, state in self._writer.shards.items()}
+
+    @property
+    def durable(self) -> int:
+        """Return the position up to which the log is on the medium."""
+        return self._writer.durable
+
+    @property
+    def first_position(self) -> int:
+        """Return the position of the first segment held; `durable - first_position` is the log's size in bytes."""
+        return self._first_position
+
+    def append(self, entries: Sequence[Entry]) -> asyncio.Future[Appended]:
+        """Append records in order; the future resolves when they are on the medium.
+
+        It fails with StorageError if the disk refused: none of the records then counts, and appending works again as
+        soon as the disk does. Raises UsageError for a shard the log does not have or a record out of bounds,
+        Throttled if too many bytes wait for the disk already; nothing is appended then.
+        """
+        parts, size = self._sorted_out(entries)
+        if self._closed:
+            raise StorageError(f"The log in {self._folder} is closed.", "The backend is stopping; try again.")
+        if self._waiting_bytes + size > self._pending_bytes_max and self._waiting_bytes:
+            raise Throttled("Too many bytes wait for the disk.", "Try again with backoff.")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Appended] = loop.create_future()
+        if not parts:
+            future.set_result(Appended({}, {}))
+            return future
+        group = self._group
+        places = {}
+        for shard, part in parts.items():
+            whole = group.parts.setdefault(shard, part)
+            places[shard] = len(whole.keys) if whole is not part else 0
+            if whole is not part:
+                whole.keys.extend(part.keys)
+                whole.datas.extend(part.datas)
+        group.bytes += size
+        self._waiting_bytes += size
+        group.waiting.append((future, places))
+        if len(group.waiting) == 1 and not self._busy:
+            loop.call_soon(self._start, loop)  # what else comes in this turn of the loop joins the group
+        return future
+
+    async def trim(self, now_ms: int, retention_ms: int, low_position: int) -> list[Removed]:
+        """Remove whole segments from the start: all records older than the retention, none behind `low_position`.
+
+        Never the last segment. Pass the lowest position that a mapping still needs; `durable` to force it. Raises
+        StorageError if the disk refuses; what was removed before is gone.
+        """
+        if self._closed:
+            return []
+        removed = await self._in_thread(lambda: self._trim(now_ms - retention_ms, low_position))
+        for one in removed:
+            self._first_position = one.end
+            for shard, (_, behind) in one.numbers.items():
+                self.first_number[shard] = behind
+        return removed
+
+    async def close(self) -> None:
+        """Finish what was appended, and give the folder free."""
+        await self._stop(self._writer.close)
+
+    async def delete(self) -> None:
+        """Close, and remove all that the log holds: readers find it empty. `open` finishes an interrupted delete."""
+        await self._stop(self._delete)
+
+    # -- grouping, on the event loop
+
+    def _sorted_out(self, entries: Sequence[Entry]) -> tuple[dict[int, Part], int]:
+        """Return the entries by shard, and their bytes; checks them, since a group fails as one."""
+        parts: dict[int, Part] = {}
+        for shard, key, data in entries:
+            part = parts.get(shard)
+            if part is None:
+                if shard not in self._writer.shards:
+                    raise UsageError(f"The log has no shard {shard}.", "Use one of next_number's.")
+                part = parts[shard] = Part([], [])
+            part.keys.append(key)
+            part.datas.append(data)
+        size = 0
+        for keys, datas in parts.values():
+            size += sum(map(len, keys)) + sum(map(len, datas))
+            if max(map(len, datas)) > segment.DATA_BYTES_MAX or max(map(len, keys)) > segment.KEY_BYTES_MAX:
+                raise UsageError(
+                    f"A record has at most {segment.DATA_BYTES_MAX} bytes of data and {segment.KEY_BYTES_MAX} of key.",
+                    "Send it in parts.",
+                )
+        return parts, size
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._busy or not self._group.waiting:
+            return
+        group, self._group = self._group, _Group()
+        self._busy = True
+        self._jobs.put(lambda: self._commit(loop, group))
+
+    def _finish(
+        self, loop: asyncio.AbstractEventLoop, group: _Group, committed: Committed | None, error: BaseException | None
+    ) -> None:
+        self._busy = False
+        self._waiting_bytes -= group.bytes
+        if self._group.waiting:
+            self._start(loop)  # the disk works while the answers are written
+        if committed is not None:
+            self.stats.commits += 1
+            self.stats.bytes += committed.bytes
+            self.stats.records += sum(len(part.keys) for part in group.parts.values())
+        for future, places in group.waiting:
+            if future.done():  # its caller went away
+                continue
+            if committed is None:
+                future.set_exception(_copy(error))
+                continue
+            first, arrival = committed.first_number, committed.arrival_ms
+            future.set_result(
+                Appended(
+                    {shard: first[shard] + place for shard, place in places.items()},
+                    {shard: arrival[shard] for shard in places},
+                )
+            )
+
+    async def _stop(self, last: Callable[[], None]) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        while self._busy or self._group.waiting:
+            await self._in_thread(lambda: None)  # it comes after the commit under way
+        try:
+            await self._in_thread(last)
+        finally:
+            self._jobs.put(None)
+            self._thread.join()
+            self._held.close()
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def work() -> None:
+            try:
+                result = call()
+            except BaseException as error:
+                loop.call_soon_threadsafe(_fail, future, error)
+            else:
+                loop.call_soon_threadsafe(_resolve, future, result)
+
+        self._jobs.put(work)
+        return await future
+
+    # -- in the thread: it alone touches the writer and the files
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _commit(self, loop: asyncio.AbstractEventLoop, group: _Group) -> None:
+        committed, failure = None, None
+        try:
+            committed = self._writer.commit(group.parts, self._now_ms())
+        except BaseException as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            loop.call_soon_threadsafe(self._finish, loop, group, committed, failure)
+
+    def _trim(self, before_ms: int, low_position: int) -> list[Removed]:
+        removed: list[Removed] = []
+        old: list[int] = []
+        try:
+            for base, end in itertools.pairwise(segment_bases(self._disk.list(self._folder))):
+                after = recovery.load_header(self._folder, self._disk, end)
+                old.append(base)
+                if end > low_position:
+                    break
+                if after is None:
+                    continue  # damaged: the next one tells of both segments
+                if any(state.last_arrival_ms >= before_ms for state in after.shards.values()):
+                    break
+                removed.append(self._remove(old, end, after))
+                old = []
+            if removed:
+                self._disk.sync_folder(self._folder)
+        except OSError as error:
+            raise storage_error(self._folder, error) from error
+        return removed
+
+    def _remove(self, bases: list[int], end: int, after: segment.Header) -> Removed:
+        held = self._board.bounds()
+        numbers = {shard: (held[shard][0], state.next_number) for shard, state in after.shards.items()}
+        for shard, (_, behind) in numbers.items():
+            self._board.set_first(shard, behind)
+        self._board.first = end  # readers are told before the files go
+        for base in bases:
+            self._disk.remove(segment_path(self._folder, base))
+        return Removed(bases[0], end, numbers)
+
+    def _delete(self) -> None:
+        self._writer.close()
+        self._board.set_deleted()
+        try:
+            _remove_all(self._folder, self._disk)
+        except OSError as error:
+            raise storage_error(self._folder, error) from error
+
+
+def _board(folder: Path, disk: Disk, held: contextlib.ExitStack) -> Board:
+    board = Board(folder, writable=True)
+    if board.deleted:
+        board.close()
+        _remove_all(folder, disk)
+        board = Board(folder, writable=True)
+    held.callback(board.close)
+    return board
+
+
+def _remove_all(folder: Path, disk: Disk) -> None:
+    for base in segment_bases(disk.list(folder)):
+        disk.remove(segment_path(folder, base))
+    disk.remove(folder / BOARD_FILE)
+    disk.sync_folder(folder)
+
+
+def _copy(error: BaseException | None) -> BaseException:
+    """Return an error for one of several waiting: each one raised collects a traceback of its own."""
+    if isinstance(error, HeadraceError):
+        copy = type(error)(error.problem, error.hint)
+        copy.__cause__ = error.__cause__
+        return copy
+    return error or StorageError("The append failed.")
+
+
+def _resolve(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[T], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,202 @@
+"""PutRecord and PutRecords: the way in, where every microsecond counts.
+
+A body that is right is decoded straight into types, with its base64, in C. Whatever does not fit there goes to the
+generic validator (shapes.py), which knows AWS's message for it.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from headrace.errors import StorageError, Throttled, UsageError
+from headrace.record import parse_sequence_number, sequence_base
+from headrace.shapes import ERRORS_MAX
+from headrace.stream.log import Appended
+from headrace.stream.streams import LiveStream, Streams
+from headrace.system import ACCOUNT
+from headrace.wire import WireError
+
+RECORD_BYTES_MAX = 1024 * 1024  # with the partition key
+REQUEST_BYTES_MAX = 10 * 1024 * 1024
+RECORDS_MAX = 500
+HASH_KEY_END = 2**128
+_NUMBER_STEP = 1 << 80  # what a place in the shard counts in a sequence number
+
+_Data = Annotated[bytes, Meta(max_length=RECORD_BYTES_MAX)]
+_Key = Annotated[str, Meta(min_length=1, max_length=256)]
+_HashKey = Annotated[str, Meta(pattern=r"\A(0|([1-9][0-9]{0,38}))\Z")]
+_Sequence = Annotated[str, Meta(pattern=r"\A(0|([1-9][0-9]{0,128}))\Z")]
+
+Parse = Callable[[str, bytes], dict[str, Any]]
+
+
+class _Entry(msgspec.Struct, gc=False):
+    Data: _Data
+    PartitionKey: _Key
+    ExplicitHashKey: _HashKey | None = None
+
+
+class _PutRecords(msgspec.Struct):
+    Records: Annotated[list[_Entry], Meta(min_length=1, max_length=RECORDS_MAX)]
+    StreamName: str | None = None
+    StreamARN: str | None = None
+    DryRun: bool = False
+
+
+class _PutRecord(_Entry):
+    StreamName: str | None = None
+    StreamARN: str | None = None
+    SequenceNumberForOrdering: _Sequence | None = None
+    DryRun: bool = False
+
+
+_decode_records = msgspec.json.Decoder(_PutRecords).decode
+_decode_record = msgspec.json.Decoder(_PutRecord).decode
+
+
+class Puts:
+    """The two operations over the streams of a gateway. `parse` is the generic validator."""
+
+    def __init__(self, streams: Streams, parse: Parse, name_of: Callable[[dict[str, Any]], str]) -> None:
+        self._streams = streams
+        self._parse = parse
+        self._name_of = name_of
+
+    async def put_records(self, body: bytes) -> bytes:
+        """Append up to 500 records; the answer says per record where it is, or why it is not."""
+        try:
+            request = _decode_records(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            request = msgspec.convert(self._parse("PutRecords", body), _PutRecords)
+        stream = self._stream(request, "PutRecords", body)
+        if len(body) > RECORD_BYTES_MAX:
+            _check_sizes(request.Records)
+        router = stream.router
+        entries = [
+            (
+                router[entry.PartitionKey]
+                if entry.ExplicitHashKey is None
+                else _by_hash(stream, entry.ExplicitHashKey),
+                entry.PartitionKey.encode(),
+                entry.Data,
+            )
+            for entry in request.Records
+        ]
+        try:
+            appended = await stream.log.append(entries)
+        except StorageError as error:
+            failure = ("InternalFailure", f"{error.problem} {error.hint}".rstrip())
+            return _all_failed([failure] * len(entries))
+        except Throttled:
+            slow = "ProvisionedThroughputExceededException"
+            return _all_failed([(slow, _rate_exceeded(stream, shard)) for shard, _, _ in entries])
+        return _all_accepted(stream, [shard for shard, _, _ in entries], appended)
+
+    async def put_record(self, body: bytes) -> bytes:
+        """Append one record."""
+        try:
+            request = _decode_record(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            request = msgspec.convert(self._parse("PutRecord", body), _PutRecord)
+        stream = self._stream(request, "PutRecord", body)
+        key = request.PartitionKey.encode()
+        if len(key) + len(request.Data) > RECORD_BYTES_MAX:
+            raise _too_large([("data", len(key) + len(request.Data))])
+        if request.SequenceNumberForOrdering is not None:
+            self._check_ordering(stream, request.SequenceNumberForOrdering)
+        if request.ExplicitHashKey is None:
+            shard = stream.router[request.PartitionKey]
+        else:
+            shard = _by_hash(stream, request.ExplicitHashKey)
+        try:
+            first, arrival = await stream.log.append(((shard, key, request.Data),))
+        except Throttled:
+            raise WireError("ProvisionedThroughputExceededException", _rate_exceeded(stream, shard)) from None
+        number = sequence_base(stream.shard_created_s[shard], shard, arrival[shard] // 1000)
+        number += first[shard] * _NUMBER_STEP
+        return f'{{"ShardId":"{stream.shard_ids[shard]}","SequenceNumber":"{number}","EncryptionType":"NONE"}}'.encode()
+
+    def _stream(self, request: _PutRecords | _PutRecord, operation: str, body: bytes) -> LiveStream:
+        """Return the stream that a request names. What is unusual about it is left to the validator."""
+        name = request.StreamName
+        if name is not None and request.StreamARN is None and not request.DryRun:
+            stream = self._streams.find(name)
+            if stream is not None:
+                return stream
+        name = self._name_of(self._parse(operation, body))
+        return self._streams.live(name)
+
+    def _check_ordering(self, stream: LiveStream, text: str) -> None:
+        try:
+            after = parse_sequence_number(text)
+            if after.arrival_s * 1000 <= self._streams.now_ms():
+                return
+        except UsageError:
+            pass
+        raise WireError(
+            "InvalidArgumentException",
+            f"ExclusiveMinimumSequenceNumber {text} used in PutRecord on stream {stream.name} under account {ACCOUNT} "
+            "is invalid.",
+        )
+
+
+def _by_hash(stream: LiveStream, text: str) -> int:
+    value = int(text)
+    if value >= HASH_KEY_END:
+        raise WireError(
+            "InvalidArgumentException",
+            f"Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {text}",
+        )
+    return stream.router.by_hash(value)
+
+
+def _check_sizes(entries: list[_Entry]) -> None:
+    """Refuse records over 1 MiB, and 10 MiB together; a smaller body needs no look."""
+    sizes = [len(entry.PartitionKey.encode()) + len(entry.Data) for entry in entries]
+    if max(sizes) > RECORD_BYTES_MAX:
+        large = [(f"records.{at}.member.data", size) for at, size in enumerate(sizes, 1) if size > RECORD_BYTES_MAX]
+        raise _too_large(large[:ERRORS_MAX])
+    if sum(sizes) > REQUEST_BYTES_MAX:
+        raise WireError("InvalidArgumentException", "Records size exceeds 10 MB limit")
+
+
+def _too_large(places: list[tuple[str, int]]) -> WireError:
+    """Return AWS's error for data over the limit; here it counts the partition key in, as the limit does."""
+    errors = "; ".join(
+        f"Value 'java.nio.HeapByteBuffer[pos=0 lim={size} cap={size}]' at '{path}' failed to satisfy constraint: "
+        f"Member must have length less than or equal to {RECORD_BYTES_MAX}"
+        for path, size in places
+    )
+    count = f"{len(places)} validation error{'s' if len(places) > 1 else ''} detected: "
+    return WireError("ValidationException", count + errors)
+
+
+def _rate_exceeded(stream: LiveStream, shard: int) -> str:
+    return f"Rate exceeded for shard {stream.shard_ids[shard]} in stream {stream.name} under account {ACCOUNT}."
+
+
+def _all_accepted(stream: LiveStream, shards: list[int], appended: Appended) -> bytes:
+    """Return the answer to a PutRecords that was appended; `shards` are its records', in order."""
+    numbers: dict[int, int] = {}
+    tails: dict[int, str] = {}
+    for shard, place in appended.first_number.items():
+        base = sequence_base(stream.shard_created_s[shard], shard, appended.arrival_ms[shard] // 1000)
+        numbers[shard] = base + place * _NUMBER_STEP
+        tails[shard] = f'","ShardId":"{stream.shard_ids[shard]}"}},{{"SequenceNumber":"'
+    parts = ['{"FailedRecordCount":0,"Records":[{"SequenceNumber":"']
+    add = parts.append
+    for shard in shards:
+        number = numbers[shard]
+        numbers[shard] = number + _NUMBER_STEP
+        add(str(number))
+        add(tails[shard])
+    parts[-1] = f'","ShardId":"{stream.shard_ids[shards[-1]]}"}}],"EncryptionType":"NONE"}}'
+    return "".join(parts).encode()
+
+
+def _all_failed(failures: list[tuple[str, str]]) -> bytes:
+    records = [{"ErrorCode": code, "ErrorMessage": message} for code, message in failures]
+    answer = {"FailedRecordCount": len(records), "Records": records, "EncryptionType": "NONE"}
+    return msgspec.json.encode(answer)
