@@ -1,0 +1,1 @@
+"""The gateway: HTTP in, one handler out."""

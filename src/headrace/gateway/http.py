@@ -1,0 +1,390 @@
+"""The HTTP/1.1 server: a hand-written asyncio protocol over httptools.
+
+It hands whole requests to one handler, one at a time per connection, so that answers to pipelined requests keep their
+order. Everything has a bound: the head, the body, the requests read ahead, and the time a connection may say nothing.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+from collections import deque
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+
+import httptools
+import msgspec
+
+from headrace import clock
+from headrace.wire import Handler, Request, Response
+
+BODY_BYTES_MAX = 16 * 1024 * 1024
+HEAD_BYTES_MAX = 64 * 1024
+READ_AHEAD_REQUESTS = 4  # whole requests waiting on one connection before it is read no further
+READ_AHEAD_BYTES = BODY_BYTES_MAX
+_SWEEP_S = 1.0
+_LINGER_S = 2.0  # how long the rest of a refused request is read and dropped, so that its sender sees the answer
+
+_H2_PREFACE = b"PRI * HTTP/2"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a connection may be silent: between requests, and in the middle of one."""
+
+    idle_s: float = 120.0
+    request_s: float = 60.0
+
+
+class _Refused(Exception):
+    """The request can't be read on; answer `status` and close."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class _Shared:
+    """What the connections of a server have in common."""
+
+    def __init__(self, handler: Handler, limits: Limits) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.loop = asyncio.get_running_loop()
+        self.connections: set[_Connection] = set()
+        self.stopping = False
+        self.header_names: dict[bytes, str] = {}
+        self._date_s = 0
+        self._date = ""
+
+    def date(self) -> str:
+        """Return the Date header's value; it is made once a second."""
+        now_s = clock.now_ms() // 1000
+        if now_s != self._date_s:
+            self._date_s, self._date = now_s, formatdate(now_s, usegmt=True)
+        return self._date
+
+    def header_name(self, name: bytes) -> str:
+        """Return a header's name in lower case; common ones are decoded once."""
+        known = self.header_names.get(name)
+        if known is None:
+            known = name.decode("latin-1").lower()
+            if len(self.header_names) < 256:
+                self.header_names[name] = known
+        return known
+
+
+def request_id() -> str:
+    """Return a random (version 4) UUID; ten times cheaper than uuid.uuid4, and never a secret."""
+    text = f"{random.getrandbits(128):032x}"
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: the parser's callbacks build requests, `_answer` hands them over one by one."""
+
+    def __init__(self, shared: _Shared) -> None:
+        self._shared = shared
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._peer = ""
+        self._waiting: deque[tuple[Request, bool]] = deque()  # (request, keep the connection afterwards)
+        self._waiting_bytes = 0
+        self._task: asyncio.Task[None] | None = None
+        self._paused = False
+        self._writable: asyncio.Future[None] | None = None
+        self._dropping = False  # an answer that ends the connection is on its way: what still comes is not read
+        self._ending: asyncio.Task[None] | None = None
+        self._ended = False  # the client sends no more
+        self._active_s = shared.loop.time()
+        self._first = True
+        self._begin()
+
+    # --- asyncio's side ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if peer else ""
+        self._shared.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._shared.connections.discard(self)
+        self._waiting.clear()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self._writable = self._shared.loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        return self._task is not None  # a client that has sent all it wants still gets its answers
+
+    def data_received(self, data: bytes) -> None:
+        self._active_s = self._shared.loop.time()
+        if self._dropping:
+            return
+        if self._first and data.startswith(_H2_PREFACE):
+            self._first = False
+            _log.warning("%s speaks HTTP/2 without TLS (h2c); only HTTP/1.1 is spoken here: closed", self._peer)
+            self._refuse(_Refused(505, "HTTP/2 is not spoken here yet: set the client to HTTP/1.1."))
+            return
+        try:
+            self._feed(data)
+        except _Refused as refused:
+            self._refuse(refused)
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, _Refused) else _Refused(400, f"This is not HTTP/1.1: {error}"))
+
+    def _feed(self, data: bytes) -> None:
+        self._first = False
+        self._raw_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed(self._without_upgrade() + data[upgrade.args[0] :])
+        # What is neither body nor the framing of even the smallest chunks (6 bytes around each) is head or trailer.
+        if self._raw_bytes - 7 * self._body_bytes > HEAD_BYTES_MAX:
+            raise _Refused(431, f"The request's head has more than {HEAD_BYTES_MAX} bytes.")
+
+    def _without_upgrade(self) -> bytes:
+        """Return the head just read without its offer to upgrade, for a new parser to read: so an offer is declined.
+
+        httptools would take the body of such a request for the other protocol; Java's client sends one with each first
+        request of a connection.
+        """
+        method = self._parser.get_method()
+        headers = "".join(
+            f"{name}: {value}\r\n" for name, value in self._headers.items() if name not in ("upgrade", "connection")
+        )
+        self._parser = httptools.HttpRequestParser(self)
+        return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._url, headers.encode("latin-1"))
+
+    # --- the parser's side ---
+
+    def _begin(self) -> None:
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._raw_bytes = 0
+        self._head_done = False
+        self._within = False
+
+    def on_message_begin(self) -> None:
+        self._begin()
+        self._within = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_done:
+            return  # a trailer: nothing here reads any
+        key = self._shared.header_name(name)
+        text = value.decode("latin-1")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        self._head_done = True
+        if self._parser.should_upgrade():
+            if self._parser.get_method() == b"CONNECT":
+                raise _Refused(405, "This is no proxy.")
+            return
+        if int(self._headers.get("content-length", 0)) > BODY_BYTES_MAX:
+            raise self._too_large()
+        if "expect" in self._headers and self._headers["expect"].lower() == "100-continue" and self._task is None:
+            self._transport.write(_CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > BODY_BYTES_MAX:
+            raise self._too_large()
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return  # only its head was read: see _without_upgrade
+        path, _, query = self._url.decode("latin-1").partition("?")
+        if path[:1] != "/" and "://" in path:  # the absolute form, as proxies are sent it
+            path = "/" + path.partition("://")[2].partition("/")[2]
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        method = self._parser.get_method().decode("latin-1")
+        request = Request(method, path, query, self._headers, body, self._peer)
+        self._waiting.append((request, self._parser.should_keep_alive()))
+        self._waiting_bytes += len(body)
+        self._begin()
+        if self._task is None:
+            self._task = self._shared.loop.create_task(self._answer())
+        elif len(self._waiting) >= READ_AHEAD_REQUESTS or self._waiting_bytes >= READ_AHEAD_BYTES:
+            self._pause()
+
+    def _too_large(self) -> _Refused:
+        return _Refused(413, f"The request's body has more than {BODY_BYTES_MAX} bytes.")
+
+    # --- answering ---
+
+    async def _answer(self) -> None:
+        """Answer what is waiting, in order."""
+        try:
+            while self._waiting and not self._transport.is_closing():
+                request, keep = self._waiting.popleft()
+                self._waiting_bytes -= len(request.body)
+                response = await self._shared.handler(request)
+                keep = keep and not self._shared.stopping
+                self._send(response, keep, head_only=request.method == "HEAD")
+                self._active_s = self._shared.loop.time()
+                if not keep:
+                    self._dropping = True
+                    self._transport.close()
+                    return
+                if self._paused and len(self._waiting) < READ_AHEAD_REQUESTS // 2:
+                    self._resume()
+                if self._writable is not None:
+                    await self._writable
+        except Exception:
+            _log.exception("An answer failed; its connection is closed")
+            self._transport.abort()
+        finally:
+            self._task = None
+            if self._ended:
+                self._transport.close()
+
+    def _send(self, response: Response, keep: bool, *, head_only: bool = False) -> None:
+        if self._transport.is_closing():
+            return
+        bare = response.status in (204, 304)
+        head = [
+            _STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} Status\r\n",
+            f"Content-Type: {response.content_type}\r\n" if response.content_type else "",
+            "" if bare else f"Content-Length: {len(response.body)}\r\n",
+            f"Date: {self._shared.date()}\r\n",
+        ]
+        for name, value in response.headers:
+            line = f"{name}: {value}"
+            if "\n" in line or "\r" in line:  # it would end the head early
+                line = line.replace("\r", " ").replace("\n", " ")
+            head.append(f"{line}\r\n")
+        head.append("\r\n" if keep else "Connection: close\r\n\r\n")
+        first = "".join(head).encode("latin-1", "replace")
+        if head_only or bare:
+            self._transport.write(first)
+        elif len(response.body) < 65536:
+            self._transport.write(first + response.body)
+        else:
+            self._transport.writelines((first, response.body))
+
+    def _refuse(self, refused: _Refused) -> None:
+        """Answer an unreadable request after those before it, and close."""
+        self._dropping = True
+        body = msgspec.json.encode({"message": refused.message})
+        response = Response(refused.status, body, headers=(("x-amzn-RequestId", request_id()),))
+        self._ending = self._shared.loop.create_task(self._end(response))
+
+    async def _end(self, response: Response) -> None:
+        if self._task is not None:
+            await asyncio.wait((self._task,))
+        self._send(response, keep=False)
+        if self._transport.is_closing():
+            return
+        # Closing on unread data would destroy the answer under way: read on for a moment.
+        self._resume()
+        with contextlib.suppress(OSError, RuntimeError):
+            self._transport.write_eof()
+        self._shared.loop.call_later(_LINGER_S, self._transport.close)
+
+    def _pause(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    # --- the server's side ---
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self._task is not None
+
+    def sweep(self, now_s: float) -> None:
+        """Close if it has been silent for too long: idle, in the middle of a request, or not reading its answer."""
+        silent_s = now_s - self._active_s
+        if self._writable is not None and silent_s > self._shared.limits.request_s:
+            self._transport.abort()
+        if self._task is not None or self._dropping:
+            return
+        if self._within and silent_s > self._shared.limits.request_s:
+            self._refuse(_Refused(408, "The request did not arrive whole in time."))
+        elif not self._within and silent_s > self._shared.limits.idle_s:
+            self._transport.close()
+
+    def close(self) -> None:
+        """Close: at once if a request is under way, else once what is written has left."""
+        if self._task is not None:
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+
+class HttpServer:
+    """A server that listens; `port` is the one it got."""
+
+    def __init__(self, shared: _Shared, server: asyncio.AbstractServer, port: int) -> None:
+        self._shared = shared
+        self._server = server
+        self.port = port
+        self._sweeper = shared.loop.create_task(self._sweep())
+
+    @property
+    def connections(self) -> int:
+        """Return how many connections are open."""
+        return len(self._shared.connections)
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """Stop listening, answer what has arrived whole, and close; what is not done after `grace_s` is cut off."""
+        self._shared.stopping = True
+        self._sweeper.cancel()
+        self._server.close()
+        deadline = self._shared.loop.time() + grace_s
+        while any(connection.busy for connection in self._shared.connections):
+            if self._shared.loop.time() > deadline:
+                break
+            await asyncio.sleep(0.01)
+        for connection in list(self._shared.connections):
+            connection.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._server.wait_closed(), 1.0)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            now_s = self._shared.loop.time()
+            for connection in list(self._shared.connections):
+                connection.sweep(now_s)
+
+
+async def start(router: Handler, listening: socket.socket, limits: Limits | None = None) -> HttpServer:
+    """Accept connections on `listening` (see `listener.py`) and hand every request to `router`.
+
+    It answers every request; what it raises closes the connection.
+    """
+    shared = _Shared(router, limits or Limits())
+    server = await shared.loop.create_server(lambda: _Connection(shared), sock=listening, backlog=1024)
+    return HttpServer(shared, server, listening.getsockname()[1])

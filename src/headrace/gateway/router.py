@@ -1,0 +1,100 @@
+"""Which handler answers a request, and how what goes wrong is written on the wire.
+
+A request goes by its `X-Amz-Target` (AWS's JSON protocols), else by the longest path prefix that fits. Errors are
+mapped here, once, so that handlers stay short.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from headrace.errors import Conflict, HeadraceError, NotFound, StorageError, Throttled, Unavailable, UsageError
+from headrace.gateway.http import request_id
+from headrace.wire import AMZ_JSON_1_1, Handler, Request, Response, WireError
+
+REQUEST_ID = "x-amzn-RequestId"
+CONSOLE = "/_headrace/console"
+
+# Our errors as AWS names such things: (code, HTTP status). The first kind that fits decides.
+_CODES: tuple[tuple[type[HeadraceError], str, int], ...] = (
+    (Unavailable, "ServiceUnavailable", 503),
+    (StorageError, "InternalFailure", 500),
+    (NotFound, "ResourceNotFoundException", 404),
+    (Conflict, "ResourceConflictException", 409),
+    (Throttled, "ThrottlingException", 429),
+    (UsageError, "ValidationException", 400),
+    (HeadraceError, "InternalFailure", 500),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Router:
+    """Hands requests to handlers; is a handler itself, and never raises."""
+
+    def __init__(self, targets: Mapping[str, Handler], paths: Sequence[tuple[str, Handler]]) -> None:
+        """`targets` go by what stands before the operation, its point included: `Kinesis_20131202.`."""
+        self._targets = dict(targets)
+        self._paths = sorted(paths, key=lambda each: -len(each[0]))
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer a request. Every answer has a request id."""
+        target = request.headers.get("x-amz-target")
+        try:
+            if target is not None:
+                response = await self._by_target(request, target)
+            else:
+                response = await self._by_path(request)
+        except Exception as error:
+            response = error_response(error, json_1_1=target is not None)
+        if any(name == REQUEST_ID for name, _ in response.headers):
+            return response
+        headers = (*response.headers, (REQUEST_ID, request_id()))
+        return Response(response.status, response.body, response.content_type, headers)
+
+    async def _by_target(self, request: Request, target: str) -> Response:
+        handler = self._targets.get(target[: target.find(".") + 1])
+        if handler is None:
+            served = ", ".join(f"{prefix}*" for prefix in sorted(self._targets))
+            raise WireError("UnknownOperationException", f"No service here answers {target!r}; served: {served}.")
+        if request.headers.get("content-type", "").startswith("application/x-amz-cbor"):
+            raise WireError(
+                "UnsupportedMediaType",
+                "CBOR is not spoken here yet: send application/x-amz-json-1.1 (Java: set AWS_CBOR_DISABLE=true).",
+                415,
+            )
+        return await handler(request)
+
+    async def _by_path(self, request: Request) -> Response:
+        for prefix, handler in self._paths:
+            if _fits(request.path, prefix):
+                return await handler(request)
+        if request.path == "/" and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+            return Response(302, content_type="", headers=(("Location", CONSOLE),))
+        served = [f"X-Amz-Target: {prefix}*" for prefix in sorted(self._targets)]
+        served += sorted(prefix for prefix, _ in self._paths)
+        body = {"message": f"Nothing answers {request.method} {request.path}.", "served": served}
+        return Response(404, msgspec.json.encode(body))
+
+
+def _fits(path: str, prefix: str) -> bool:
+    return path.startswith(prefix) and (prefix.endswith("/") or path[len(prefix) :][:1] in ("", "/"))
+
+
+def error_response(error: Exception, *, json_1_1: bool) -> Response:
+    """Return an error as AWS's JSON 1.1 protocol writes it, or as Lambda's REST protocol does."""
+    if isinstance(error, WireError):
+        code, message, status = error.code, error.message, error.status
+    elif isinstance(error, HeadraceError):
+        code, status = next((code, status) for kind, code, status in _CODES if isinstance(error, kind))
+        message = f"{error.problem} {error.hint}".rstrip()
+    else:
+        _log.error("A request failed", exc_info=error)
+        code, status = "InternalFailure", 500
+        message = f"{type(error).__name__}: {error} (see the gateway's log under the data directory)"
+    if json_1_1:
+        return Response(status, msgspec.json.encode({"__type": code, "message": message}), AMZ_JSON_1_1)
+    who = "User" if status < 500 else "Service"
+    body = msgspec.json.encode({"Type": who, "Message": message, "message": message})
+    return Response(status, body, headers=(("x-amzn-ErrorType", code),))

@@ -1,0 +1,497 @@
+"""The HTTP server over a real loopback socket: framing, order, bounds, and what it says to what it can't read."""
+
+import asyncio
+import json
+import logging
+import re
+import resource
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+
+from headrace import listener
+from headrace.errors import Conflict, NotFound, StorageError, Throttled, Unavailable, UsageError
+from headrace.gateway import http
+from headrace.gateway.router import Router
+from headrace.wire import Request, Response, WireError
+
+
+async def echo(request: Request) -> Response:
+    """Answer what arrived."""
+    return Response(
+        200,
+        json.dumps(
+            {
+                "method": request.method,
+                "path": request.path,
+                "query": request.query,
+                "headers": request.headers,
+                "body": len(request.body),
+                "start": request.body[:20].decode("latin-1"),
+            }
+        ).encode(),
+    )
+
+
+class Client:
+    """A connection that reads whole answers."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, *parts: bytes) -> None:
+        self.writer.write(b"".join(parts))
+
+    async def answer(self, *, body: bool = True) -> tuple[int, dict[str, str], bytes]:
+        head = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+        length = int(headers.get("content-length", 0)) if body else 0
+        return int(head[0].split()[1]), headers, await self.reader.readexactly(length)
+
+    async def ended(self) -> bool:
+        try:
+            return await asyncio.wait_for(self.reader.read(1), 5) == b""
+        except ConnectionResetError:
+            return True
+
+
+Open = Callable[[], Awaitable[Client]]
+
+
+@asynccontextmanager
+async def serving(
+    handler: Callable[[Request], Awaitable[Response]] = echo, limits: http.Limits | None = None
+) -> AsyncIterator[tuple[http.HttpServer, Open]]:
+    server = await http.start(handler, listener.listen("127.0.0.1", 0), limits)
+    clients: list[Client] = []
+
+    async def connect() -> Client:
+        clients.append(Client(*await asyncio.open_connection("127.0.0.1", server.port)))
+        return clients[-1]
+
+    try:
+        yield server, connect
+    finally:
+        for client in clients:
+            client.writer.close()
+        await server.stop(1.0)
+
+
+def run(body: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await body()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def exchange(*parts: bytes, step: int = 0) -> tuple[int, dict[str, str], dict[str, object]]:
+    """Send bytes, all at once or `step` at a time, and return the first answer."""
+    got: list[tuple[int, dict[str, str], bytes]] = []
+
+    async def body() -> None:
+        async with serving() as (_, connect):
+            client = await connect()
+            data = b"".join(parts)
+            for start in range(0, len(data), step or len(data)):
+                client.send(data[start : start + (step or len(data))])
+                if step:
+                    await client.writer.drain()
+                    await asyncio.sleep(0)
+            got.append(await client.answer())
+
+    run(body)
+    status, headers, answer = got[0]
+    return status, headers, json.loads(answer)
+
+
+HELLO = b"POST /a/b?c=d%20e HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nX-Two: 1\r\nx-two: 2\r\n\r\nhello"
+CHUNKED = (
+    b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n"
+    b"5\r\nhello\r\n6;ext=1\r\n world\r\n0\r\nX-Sum: 1\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 7, 50])
+def test_a_request_arrives_whole_however_it_is_split(step: int) -> None:
+    status, headers, got = exchange(HELLO, step=step)
+    assert (status, got["method"], got["path"], got["query"], got["body"]) == (200, "POST", "/a/b", "c=d%20e", 5)
+    assert got["headers"] == {"host": "x", "content-length": "5", "x-two": "1, 2"}
+    assert headers["content-type"] == "application/json"
+    assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", headers["date"])
+    assert "connection" not in headers
+
+
+@pytest.mark.parametrize("step", [0, 1, 13])
+def test_chunks_are_joined_and_trailers_dropped(step: int) -> None:
+    _, _, got = exchange(CHUNKED, step=step)
+    assert (got["body"], got["start"]) == (11, "hello world")
+    assert "x-sum" not in got["headers"]  # type: ignore[operator]
+
+
+def test_the_absolute_form_is_understood() -> None:
+    assert exchange(b"GET http://host:1/p/q?r=s HTTP/1.1\r\nHost: x\r\n\r\n")[2]["path"] == "/p/q"
+
+
+@pytest.mark.parametrize("body", [b"", b"hello"])
+def test_an_offer_to_upgrade_is_declined_by_answering(body: bytes) -> None:
+    head = b"POST /up HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    head += b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    async def both() -> None:
+        async with serving() as (_, connect):
+            client = await connect()
+            client.send(head, body, HELLO)
+            first, second = await client.answer(), await client.answer()
+            assert (json.loads(first[2])["path"], json.loads(first[2])["body"]) == ("/up", len(body))
+            assert json.loads(second[2])["path"] == "/a/b"
+
+    run(both)
+
+
+REFUSED = {
+    "garbage": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+    "an unknown version": (b"GET / HTTP/7.3\r\n\r\n", 400),
+    "a bad length": (b"POST / HTTP/1.1\r\nContent-Length: five\r\n\r\n", 400),
+    "two lengths": (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400),
+    "length and chunks": (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "a bad chunk": (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+    "a proxy request": (b"CONNECT host:443 HTTP/1.1\r\nHost: host\r\n\r\n", 405),
+    "a huge body announced": (b"POST / HTTP/1.1\r\nContent-Length: 16777217\r\n\r\n", 413),
+    "a huge body": (
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"100000\r\n" + b"x" * 0x100000 + b"\r\n") * 17,
+        413,
+    ),
+    "a huge head": (b"GET / HTTP/1.1\r\nX: " + b"x" * (600 * 1024), 431),
+    "many headers": (b"GET / HTTP/1.1\r\n" + b"X: x\r\n" * 100_000, 431),
+    "HTTP/2 without TLS": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", 505),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_can_not_be_read_is_refused_and_the_connection_ends(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    sent, expected = REFUSED[name]
+
+    async def body() -> None:
+        async with serving() as (_, connect):
+            client = await connect()
+            client.send(sent)
+            status, headers, answer = await client.answer()
+            assert status == expected
+            assert headers["connection"] == "close"
+            assert json.loads(answer)["message"]
+            assert await client.ended()
+            other = await connect()  # and nobody else is harmed
+            other.send(HELLO)
+            assert (await other.answer())[0] == 200
+
+    with caplog.at_level(logging.WARNING):
+        run(body)
+    assert ("HTTP/2 without TLS" in caplog.text) == (expected == 505)
+
+
+def test_a_body_of_the_full_size_is_taken() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 16777216\r\n\r\n"
+    assert exchange(head, b"x" * 16777216)[2]["body"] == 16777216
+
+
+def test_pipelined_requests_are_answered_in_order_and_read_no_further_than_needed() -> None:
+    started: list[str] = []
+    gate = asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        started.append(request.path)
+        await gate.wait()
+        return Response(200, request.path.encode())
+
+    async def body() -> None:
+        async with serving(slow) as (_, connect):
+            client = await connect()
+            client.send(*(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(200)))
+            while not started:
+                await asyncio.sleep(0)
+            assert started == ["/0"]
+            gate.set()
+            assert [(await client.answer())[2] for _ in range(200)] == [b"/%d" % number for number in range(200)]
+
+    run(body)
+
+
+def test_a_refusal_comes_after_the_answers_before_it() -> None:
+    async def body() -> None:
+        async with serving() as (_, connect):
+            client = await connect()
+            client.send(HELLO, HELLO, b"\x00\x01\x02\r\n\r\n")
+            assert [(await client.answer())[0] for _ in range(3)] == [200, 200, 400]
+            assert await client.ended()
+
+    run(body)
+
+
+def test_a_client_that_has_sent_all_still_gets_its_answers() -> None:
+    async def body() -> None:
+        async with serving() as (_, connect):
+            client = await connect()
+            client.send(HELLO, HELLO)
+            client.writer.write_eof()
+            assert [(await client.answer())[0] for _ in range(2)] == [200, 200]
+            assert await client.ended()
+
+    run(body)
+
+
+def test_a_client_that_waits_for_100_continue_gets_it() -> None:
+    async def body() -> None:
+        async with serving() as (_, connect):
+            client = await connect()
+            client.send(b"PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+            assert (await client.answer())[0] == 100
+            client.send(b"hello")
+            assert json.loads((await client.answer())[2])["start"] == "hello"
+            client.send(b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n")
+            assert (await client.answer())[0] == 413
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "stays"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", False),
+        (b"GET / HTTP/1.0\r\n\r\n", False),
+        (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", True),
+    ],
+)
+def test_a_connection_stays_open_as_the_client_wishes(request_bytes: bytes, stays: bool) -> None:
+    async def body() -> None:
+        async with serving() as (_, connect):
+            client = await connect()
+            client.send(request_bytes)
+            assert ((await client.answer())[1].get("connection") != "close") == stays
+            if stays:
+                client.send(HELLO)
+                assert (await client.answer())[0] == 200
+            else:
+                assert await client.ended()
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "length"), [("HEAD", 200, "5"), ("GET", 204, None), ("GET", 304, None), ("GET", 299, "5")]
+)
+def test_answers_without_a_body(method: str, status: int, length: str | None) -> None:
+    async def handler(_: Request) -> Response:
+        return Response(status, b"hello", headers=(("X-Split", "a\r\nInjected: b"), ("X-Wide", "日本")))
+
+    async def body() -> None:
+        async with serving(handler) as (_, connect):
+            client = await connect()
+            client.send(f"{method} / HTTP/1.1\r\n\r\n".encode() * 2)
+            for _ in range(2):
+                got, headers, _ = await client.answer(body=method == "GET")
+                assert (got, headers.get("content-length")) == (status, length)
+                assert "injected" not in headers
+
+    run(body)
+
+
+def test_silent_connections_are_closed() -> None:
+    async def body() -> None:
+        async with serving(limits=http.Limits(idle_s=0.01, request_s=0.01)) as (_, connect):
+            idle, half = await connect(), await connect()
+            half.send(HELLO[:40])
+            assert await idle.ended()
+            assert (await half.answer())[0] == 408
+            assert await half.ended()
+
+    run(body)
+
+
+def test_a_client_that_does_not_read_holds_up_only_itself() -> None:
+    calls: list[str] = []
+
+    async def big(request: Request) -> Response:
+        calls.append(request.path)
+        return Response(200, b"x" * 4_000_000)
+
+    async def body() -> None:
+        async with serving(big, http.Limits(request_s=0.5)) as (server, connect):
+            deaf = await connect()
+            deaf.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            deaf.send(b"GET /deaf HTTP/1.1\r\n\r\n" * 50)
+            other = await connect()
+            other.send(b"GET /other HTTP/1.1\r\n\r\n")
+            assert len((await other.answer())[2]) == 4_000_000
+            assert calls.count("/deaf") < 10
+            for _ in range(400):
+                if server.connections == 1:
+                    break
+                await asyncio.sleep(0.01)
+            assert server.connections == 1
+
+    run(body)
+
+
+def test_stopping_finishes_what_is_under_way_and_cuts_off_what_takes_too_long() -> None:
+    async def slow(request: Request) -> Response:
+        await asyncio.sleep(0.05 if request.path == "/quick" else 30)
+        return Response(200, b"done")
+
+    async def body() -> None:
+        async with serving(slow) as (server, connect):
+            idle, quick, never = await connect(), await connect(), await connect()
+            quick.send(b"GET /quick HTTP/1.1\r\n\r\n")
+            never.send(b"GET /never HTTP/1.1\r\n\r\n")
+            while server.connections < 3:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
+            await server.stop(0.2)
+            status, headers, _ = await quick.answer()
+            assert (status, headers["connection"]) == (200, "close")
+            assert await idle.ended()
+            assert await never.ended()
+            with pytest.raises(OSError):
+                await connect()
+
+    run(body)
+
+
+def test_a_port_in_use_is_named() -> None:
+    async def body() -> None:
+        async with serving() as (server, _):
+            with pytest.raises(UsageError, match=rf"Port {server.port} .*in use\.\n.*--port"):
+                listener.listen("127.0.0.1", server.port)
+        for host, port, hint in (
+            ("192.0.2.1", 0, "--host"),
+            ("no.such.host.invalid", 0, "--host"),
+            ("127.0.0.1", 99999, "--port"),
+        ):
+            with pytest.raises(UsageError, match=hint):
+                listener.listen(host, port)
+
+    run(body)
+
+
+def test_running_out_of_descriptors_does_not_stop_the_server() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def body() -> None:
+        async with serving() as (server, connect):
+            first = await connect()
+            sockets = [socket.socket() for _ in range(20)]
+            used = max(each.fileno() for each in sockets) + 1
+            resource.setrlimit(resource.RLIMIT_NOFILE, (used, hard))  # no descriptor is left to accept with
+            try:
+                for each in sockets:
+                    each.setblocking(False)
+                    each.connect_ex(("127.0.0.1", server.port))
+                await asyncio.sleep(0.05)
+                first.send(HELLO)
+                assert (await first.answer())[0] == 200
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                for each in sockets:
+                    each.close()
+            later = await connect()
+            later.send(HELLO)
+            assert (await later.answer())[0] == 200
+
+    run(body)
+
+
+# --- the router ------------------------------------------------------------------------------------------------------
+
+
+async def fail(request: Request) -> Response:
+    raise ERRORS[request.headers["x-kind"]][0]
+
+
+ERRORS: dict[str, tuple[Exception, int, str, str]] = {
+    "wire": (WireError("SomeException", "Said so.", 418), 418, "SomeException", "Said so."),
+    "away": (
+        Unavailable("table does not answer.", "Try again."),
+        503,
+        "ServiceUnavailable",
+        "table does not answer. Try again.",
+    ),
+    "disk": (StorageError("/x: No space left", "Free space."), 500, "InternalFailure", "/x: No space left Free space."),
+    "none": (NotFound("No such thing."), 404, "ResourceNotFoundException", "No such thing."),
+    "conflict": (Conflict("Stale."), 409, "ResourceConflictException", "Stale."),
+    "slow": (Throttled("Too much."), 429, "ThrottlingException", "Too much."),
+    "usage": (UsageError("Wrong."), 400, "ValidationException", "Wrong."),
+    "bug": (
+        KeyError("oops"),
+        500,
+        "InternalFailure",
+        "KeyError: 'oops' (see the gateway's log under the data directory)",
+    ),
+}
+
+
+def routed(**headers: str) -> tuple[Response, dict[str, object]]:
+    path = headers.pop("path", "/")
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    router = Router(
+        {"Kinesis_20131202.": fail}, [("/2015-03-31/", fail), ("/_headrace", echo), ("/_headrace/url/", fail)]
+    )
+    response = asyncio.run(_call(router, Request("GET", path, "", named, b"")))
+    return response, json.loads(response.body or b"{}")
+
+
+async def _call(router: Router, request: Request) -> Response:
+    return await router(request)
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_errors_on_the_wire(kind: str) -> None:
+    _, status, code, message = ERRORS[kind]
+    response, body = routed(x_amz_target="Kinesis_20131202.PutRecord", x_kind=kind)
+    assert (response.status, response.content_type) == (status, "application/x-amz-json-1.1")
+    assert body == {"__type": code, "message": message}
+    response, body = routed(path="/2015-03-31/functions/f", x_kind=kind)
+    assert (response.status, body["Message"], body["message"]) == (status, message, message)
+    assert dict(response.headers)["x-amzn-ErrorType"] == code
+
+
+@pytest.mark.parametrize("target", ["", "Kinesis", "Kinesis_2013.PutRecord", "DynamoDB_20120810.PutItem", ".", "Ж.x"])
+def test_an_unknown_target(target: str) -> None:
+    response, body = routed(x_amz_target=target)
+    assert (response.status, body["__type"]) == (400, "UnknownOperationException")
+    assert "Kinesis_20131202.*" in str(body["message"])
+
+
+def test_cbor_is_refused_by_name() -> None:
+    response, body = routed(x_amz_target="Kinesis_20131202.PutRecord", content_type="application/x-amz-cbor-1.1")
+    assert response.status == 415
+    assert "application/x-amz-json-1.1" in str(body["message"])
+
+
+def test_paths() -> None:
+    assert routed(path="/_headrace/health")[1]["path"] == "/_headrace/health"
+    assert routed(path="/_headrace/url/f", x_kind="usage")[0].status == 400  # the longest prefix
+    assert routed(path="/_headraces")[0].status == 404
+    nothing, body = routed(path="/nothing")
+    assert nothing.status == 404
+    assert body["served"] == ["X-Amz-Target: Kinesis_20131202.*", "/2015-03-31/", "/_headrace", "/_headrace/url/"]
+    assert routed()[0].status == 404
+    browser = routed(accept="text/html,application/xhtml+xml")[0]
+    assert (browser.status, dict(browser.headers)["Location"]) == (302, "/_headrace/console")
+
+
+def test_every_answer_has_a_request_id_and_a_handler_may_set_it() -> None:
+    async def own(_: Request) -> Response:
+        return Response(headers=(("x-amzn-RequestId", "mine"),))
+
+    ids = {dict(routed(path="/nothing")[0].headers)["x-amzn-RequestId"] for _ in range(50)}
+    assert len(ids) == 50
+    assert all(
+        re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", each) for each in ids
+    )
+    response = asyncio.run(_call(Router({}, [("/", own)]), Request("GET", "/x", "", {}, b"")))
+    assert response.headers == (("x-amzn-RequestId", "mine"),)
