@@ -1,0 +1,1 @@
+"""The archive (S3): buckets of plain files."""

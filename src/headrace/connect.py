@@ -1,0 +1,108 @@
+"""Where functions reach storage: `connect.table(name)` and `connect.bucket(name)`, the same on every platform.
+
+The platform says by environment which implementation that is; here it is HEADRACE_DATA, the backend's data directory.
+Connections are made when first asked for and kept for the life of the process.
+
+A test hands in its own, and its function never knows:
+
+    connect.use(tables={"events": my_table}, buckets={"archive": my_bucket})
+    store.handler(event, context)
+    connect.reset()
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from headrace.archive.base import Bucket, ObjectInfo
+from headrace.errors import UsageError
+from headrace.settings import Layout
+from headrace.table.base import Table
+
+_tables: dict[str, Table] = {}
+_buckets: dict[str, Bucket] = {}
+_rejections: list[str] = []
+
+
+def table(name: str) -> Table:
+    """Return the table of that name; raises UsageError where no platform is set."""
+    found = _tables.get(name)
+    if found is None:
+        found = _tables[name] = _local_table(name)
+    return found
+
+
+def bucket(name: str) -> Bucket:
+    """Return the bucket of that name; raises UsageError where no platform is set."""
+    found = _buckets.get(name)
+    if found is None:
+        found = _buckets[name] = _Recorded(_local_bucket(name))
+    return found
+
+
+def use(*, tables: Mapping[str, Table] | None = None, buckets: Mapping[str, Bucket] | None = None) -> None:
+    """Answer these from now on instead of connecting: for tests of functions, and for tools without a backend."""
+    _tables.update(tables or {})
+    _buckets.update({name: _Recorded(bucket) for name, bucket in (buckets or {}).items()})
+
+
+def reset() -> None:
+    """Forget every table, bucket and rejection: the next call connects by the environment."""
+    _tables.clear()
+    _buckets.clear()
+    _rejections.clear()
+
+
+def written_rejections() -> list[str]:
+    """Return the keys put under `rejected/` since the last call, and forget them.
+
+    A worker asks after each invocation: that is how the runtime learns which records of a batch were rejected.
+    """
+    taken = _rejections[:]
+    del _rejections[: len(taken)]
+    return taken
+
+
+class _Recorded(Bucket):
+    """A bucket that remembers which rejected documents were written to it (see `written_rejections`)."""
+
+    def __init__(self, inner: Bucket) -> None:
+        self._inner = inner
+
+    def put(self, key: str, body: bytes) -> None:
+        self._inner.put(key, body)
+        if key.startswith("rejected/"):
+            _rejections.append(key)
+
+    def get(self, key: str) -> bytes:
+        return self._inner.get(key)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        return self._inner.list(prefix)
+
+    def delete(self, key: str) -> None:
+        self._inner.delete(key)
+
+
+def _layout(kind: str, name: str) -> Layout:
+    data = os.environ.get("HEADRACE_DATA")
+    if data:
+        return Layout(Path(data))
+    raise UsageError(
+        f"The {kind} {name!r} can't be reached: HEADRACE_DATA is not set, and DynamoDB and S3 are not built yet.",
+        "Run the function in `headrace up`, or hand in storage of your own with headrace.connect.use(…).",
+    )
+
+
+def _local_table(name: str) -> Table:
+    layout = _layout("table", name)
+    from headrace.table.local import LocalTable
+
+    return LocalTable.connect(name, layout.table_socket)
+
+
+def _local_bucket(name: str) -> Bucket:
+    layout = _layout("bucket", name)
+    from headrace.archive.local import LocalBucket
+
+    return LocalBucket(layout.buckets / name)

@@ -1,0 +1,193 @@
+import csv
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import store
+from headrace import connect, event
+from headrace.errors import StorageError
+from headrace.table.base import Item
+from support.memory import ARRIVAL_MS, Context, MemoryBucket, MemoryTable, lambda_record, sequence
+
+SENSORS = Path(__file__).resolve().parents[1] / "data" / "sensors.csv.gz"
+
+
+class Store:
+    """The handler with its storage at hand."""
+
+    def __init__(self) -> None:
+        self.table = MemoryTable()
+        self.failures = MemoryBucket()
+        connect.use(tables={"events": self.table}, buckets={"failures": self.failures})
+
+    def __call__(self, *records: dict[str, Any]) -> None:
+        assert store.handler({"Records": list(records)}, Context("store")) is None  # type: ignore[func-returns-value]
+
+    @property
+    def events(self) -> list[Any]:
+        return [json.loads(event.public(item)) for item in self.table.scan(None, 10**6)]
+
+
+@pytest.fixture
+def stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setenv("EVENTS_TABLE", "events")
+    monkeypatch.setenv("FAILURES_BUCKET", "failures")
+    monkeypatch.setenv("READINGS", "t, h")
+    monkeypatch.setenv("EVENTS_TTL_DAYS", "2")
+    yield Store()
+    connect.reset()
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> list[Any]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_events_become_items(stores: Store) -> None:
+    stores(lambda_record('{"time":5,"t":1.0}', "a"), lambda_record('[{"time":6,"id":"i"},{"time":7}]', "b", number=1))
+    assert [(one["device_id"], one["time"][18:], one["id"], one["readings"]) for one in stores.events] == [
+        ("a", "5Z", f"{sequence(0)}.000000.000000", {"t": 1.0}),
+        ("b", "6Z", "i", {}),
+        ("b", "7Z", f"{sequence(1)}.000000.000001", {}),
+    ]
+    assert {item.expires_at for item in stores.table.items.values()} == {ARRIVAL_MS // 1000 + 2 * 86_400}
+    assert stores.failures.objects == {}
+
+
+def test_without_a_ttl_events_stay(stores: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EVENTS_TTL_DAYS")
+    stores(lambda_record("{}"))
+    assert [item.expires_at for item in stores.table.items.values()] == [None]
+
+
+def test_repeating_adds_nothing(stores: Store) -> None:
+    record = lambda_record('[{"t":1},{"id":"i"},{"id":""}]')
+    stores(record)
+    before = dict(stores.table.items), set(stores.failures.objects)
+    stores(record, record)
+    stores(record)
+    assert (stores.table.items, set(stores.failures.objects)) == before
+
+
+def test_the_last_of_an_identity_is_kept(stores: Store) -> None:
+    stores(
+        lambda_record('{"time":5,"id":"i","x":1}'),
+        lambda_record('{"time":5,"id":"i","x":2}', number=1),
+        lambda_record('{"time":5,"id":"j","x":3}', number=2),
+    )
+    assert [one["readings"]["x"] for one in stores.events] == [2, 3]
+
+
+def test_a_fault_has_a_document_and_holds_up_nothing(stores: Store) -> None:
+    bad = lambda_record('[{"t":1},{"id":7},NaN]', "dév", number=5, shard=2)
+    stores(lambda_record('{"t":1}'), bad, lambda_record(b"\xff", number=6), lambda_record('{"t":2}', number=7))
+    assert len(stores.events) == 3
+    folder = "rejected/store/events"
+    assert sorted(stores.failures.objects) == [
+        f"{folder}/shardId-000000000000/{sequence(6)}.000000.000000",
+        f"{folder}/shardId-000000000002/{sequence(5, 2)}.000000.000001",
+        f"{folder}/shardId-000000000002/{sequence(5, 2)}.000000.000002",
+    ]
+    document = json.loads(stores.failures.objects[f"{folder}/shardId-000000000002/{sequence(5, 2)}.000000.000001"])
+    timestamp = document.pop("timestamp")
+    assert timestamp.endswith("Z") and len(timestamp) == 24
+    assert document == {
+        "version": "1.0",
+        "function": "store",
+        "stream": "events",
+        "shard": "shardId-000000000002",
+        "sequence_number": sequence(5, 2),
+        "subsequence": 0,
+        "index": 1,
+        "reason": "id",
+        "message": "id is 7: send a string, or none",
+        "partition_key": "dév",
+        "arrived_at": "2026-07-25T17:20:00.123Z",
+        "payload": {"Records": [bad]},
+    }
+    assert connect.written_rejections() == list(stores.failures.objects)
+    assert connect.written_rejections() == []
+
+
+def test_a_rejected_record_can_be_replayed(stores: Store) -> None:
+    stores(lambda_record('[{"t":1},7]'))
+    (key,) = stores.failures.objects
+    payload = json.loads(stores.failures.objects[key])["payload"]
+    before = dict(stores.table.items)
+    stores(*payload["Records"])
+    assert stores.table.items == before and list(stores.failures.objects) == [key]
+
+
+def test_what_is_not_the_event_s_fault_raises(stores: Store) -> None:
+    class Full(MemoryTable):
+        def put(self, items: Any) -> None:
+            raise StorageError("disk full")
+
+    connect.use(tables={"events": Full()})
+    with pytest.raises(StorageError):
+        stores(lambda_record('{"t":1}'), lambda_record("bad", number=1))
+
+
+def test_metrics_are_lines_of_emf(stores: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    sent = ("1.5", "7e-06", "true", "null", '"5"', "1e400", "-3")
+    texts = ['{"t":' + value + ',"h":"7","other":3}' for value in sent]
+    stores(*[lambda_record(text, "secret-device", number=n) for n, text in enumerate([*texts, '{"h":NaN,"t":4}', "x"])])
+    (line,) = printed(capsys)
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "Headrace" and directive["Dimensions"] == [[]]
+    names = [metric["Name"] for metric in directive["Metrics"]]
+    assert names == ["t", "Events", "Rejected", "NonFiniteReadings"]
+    assert {name: line[name] for name in names} == {
+        "t": [1.5, 7e-06, -3, 4],
+        "Events": [8],
+        "Rejected": [1],
+        "NonFiniteReadings": [1],
+    }
+    assert set(line) == {*names, "_aws"}
+    assert line["_aws"]["Timestamp"] > 1_700_000_000_000
+    assert "secret-device" not in json.dumps(line)
+
+
+def test_a_line_holds_a_hundred_values_of_a_metric(stores: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    sent = [{"t": n, "h": 1} if n < 150 else {"t": n} for n in range(250)]
+    stores(*[lambda_record(json.dumps(one), number=n) for n, one in enumerate(sent)])
+    lines = printed(capsys)
+    assert [(len(line["t"]), len(line.get("h", []))) for line in lines] == [(100, 100), (100, 50), (50, 0)]
+    assert [value for line in lines for value in line["t"]] == list(range(250))
+    assert [line.get("Events") for line in lines] == [[250], None, None]
+    for line in lines:
+        named = {metric["Name"] for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+        assert named == set(line) - {"_aws"}
+
+
+def test_no_readings_need_be_named(
+    stores: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("READINGS")
+    stores(lambda_record('{"t":1,"":2}'))
+    (line,) = printed(capsys)
+    assert set(line) == {"_aws", "Events", "Rejected", "NonFiniteReadings"}
+
+
+def test_a_real_file_keeps_each_row_once(stores: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    digest = hashlib.sha256(SENSORS.read_bytes()).hexdigest()[:16]
+    with gzip.open(SENSORS, "rt") as file:
+        rows = [{**row, "id": f"{digest}-{place:012d}"} for place, row in enumerate(csv.DictReader(file))]
+    records = [lambda_record(json.dumps(row), row["device_id"], number=place) for place, row in enumerate(rows)]
+    for _ in range(2):
+        for start in range(0, len(records), 1000):
+            stores(*records[start : start + 1000])
+        capsys.readouterr()
+        assert len(stores.table.items) == len(rows) == 59_259
+    assert stores.failures.objects == {}
+    newest = {row["device_id"]: row for row in sorted(rows, key=lambda row: (row["time"], row["id"]))}
+    for device, row in newest.items():
+        (item,) = stores.table.query(device, event.SORT_START, event.SORT_END, 1, newest_first=True)
+        shown = json.loads(event.public(item))
+        assert (shown["time"], shown["id"]) == (row["time"], row["id"])
+        assert shown["readings"] == {row["measure"]: row["value"]}  # the value of a CSV sent as text stays text
+    assert isinstance(item, Item)
