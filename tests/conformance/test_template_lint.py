@@ -1,0 +1,219 @@
+"""The shipped template is one that AWS takes: linted as it is and as SAM translates it, every handler importable.
+
+And the reader knows what AWS knows: its lists of properties and limits are compared with the linter's schemas and
+with botocore's model.
+"""
+
+import importlib.util
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace import template
+from headrace.errors import TemplateError
+from headrace.template import properties
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "template.yaml"
+MANAGED = "arn:aws:iam::aws:policy/service-role"
+
+
+class _ManagedPolicies:
+    """Stands in for the call to IAM with which SAM looks up the policies that AWS manages."""
+
+    def load(self) -> dict[str, str]:
+        names = ("AWSLambdaBasicExecutionRole", "AWSLambdaKinesisExecutionRole")
+        return {name: f"{MANAGED}/{name}" for name in names}
+
+
+@pytest.fixture(scope="module")
+def translated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as CloudFormation gets it: packaged (code in a bucket), then translated."""
+    from samtranslator.translator.transform import transform
+    from samtranslator.yaml_helper import yaml_parse
+
+    source = yaml_parse(TEMPLATE.read_text())
+    source["Globals"]["Function"]["CodeUri"] = "s3://packages/functions.zip"
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        plain = transform(source, {}, _ManagedPolicies())
+    path = tmp_path_factory.mktemp("translated") / "template.json"
+    path.write_text(json.dumps(plain, indent=1))
+    return path
+
+
+def findings(path: Path) -> list[str]:
+    from cfnlint.api import ManualArgs, lint_file
+
+    return [
+        f"{each.filename}:{each.linenumber}: {each.rule.id} {each.message}" for each in lint_file(path, ManualArgs())
+    ]
+
+
+def test_the_linter_passes_on_the_template() -> None:
+    assert findings(TEMPLATE) == []
+
+
+def test_the_linter_passes_on_the_translated_template(translated: Path) -> None:
+    assert findings(translated) == []
+
+
+def test_the_linter_finds_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "template.yaml"
+    path.write_text(TEMPLATE.read_text().replace("RetentionPeriodHours: 24", "RetentionHours: 24"))
+    assert any("RetentionHours" in finding for finding in findings(path))
+
+
+def test_the_reader_and_sam_agree_on_the_mappings(translated: Path) -> None:
+    resources = json.loads(translated.read_text())["Resources"]
+    theirs = {name: each for name, each in resources.items() if each["Type"] == "AWS::Lambda::EventSourceMapping"}
+    ours = {mapping.logical_id: mapping for mapping in template.read(TEMPLATE, {}).mappings}
+    assert ours.keys() == theirs.keys()
+    for name, mapping in ours.items():
+        settings = theirs[name]["Properties"]
+        assert mapping.batch_size == settings["BatchSize"]
+        assert mapping.record_age_s_max == settings["MaximumRecordAgeInSeconds"]
+        assert mapping.window_s == settings["MaximumBatchingWindowInSeconds"]
+
+
+@pytest.mark.parametrize("name", ["store", "archive", "device_api"])
+def test_a_handler_is_importable_with_the_environment_of_the_template(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = template.read(TEMPLATE, {}).function(name)
+    assert function is not None
+    for variable, value in function.environment.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("HEADRACE_DATA", str(tmp_path))
+    module_name, _, attribute = function.handler.rpartition(".")
+    module = _import(Path(function.code) / f"{module_name}.py", f"functions_{module_name}")
+    assert len(inspect.signature(getattr(module, attribute)).parameters) == 2
+
+
+def _import(path: Path, name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[name]
+    return module
+
+
+@pytest.mark.parametrize("name", ["store", "archive", "device_api"])
+def test_a_function_gets_the_variables_that_it_reads(name: str) -> None:
+    function = template.read(TEMPLATE, {}).function(name)
+    assert function is not None
+    source = (Path(function.code) / f"{name}.py").read_text()
+    assert set(re.findall(r"environ(?:\.get\(|\[)\"(\w+)\"", source)) == function.environment.keys()
+
+
+# What each function may do beyond reading its stream, logging, and leaving what is given up in the failures bucket.
+GRANTED = {
+    "Store": {("dynamodb:BatchWriteItem", "EventsTable.Arn"), ("s3:PutObject", "${Failures.Arn}/rejected/store/*")},
+    "ArchiveFunction": {("s3:PutObject", "${Archive.Arn}/raw/*")},
+    "DeviceApi": {
+        ("dynamodb:GetItem", "DevicesTable.Arn"),
+        ("dynamodb:PutItem", "DevicesTable.Arn"),
+        ("dynamodb:Query", "EventsTable.Arn"),
+    },
+}
+
+
+@pytest.mark.parametrize("function", GRANTED)
+def test_a_function_may_do_what_it_does_and_no_more(function: str, translated: Path) -> None:
+    role = json.loads(translated.read_text())["Resources"][f"{function}Role"]["Properties"]
+    own = [policy for policy in role["Policies"] if policy["PolicyName"].startswith(f"{function}RolePolicy")]
+    assert set(_grants(own)) == GRANTED[function]
+    given_up = [policy for policy in role["Policies"] if policy not in own]
+    assert {action for action, _ in _grants(given_up)} == {"s3:PutObject", "s3:ListBucket"}
+
+
+def _grants(policies: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    for policy in policies:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            actions, resource = statement["Action"], statement["Resource"]
+            for action in [actions] if isinstance(actions, str) else actions:
+                yield action, resource.get("Fn::Sub") or ".".join(resource.get("Fn::GetAtt", ("Failures", "*")))
+
+
+RULES = {
+    "AWS::CloudWatch::Alarm": properties.ALARM,
+    "AWS::DynamoDB::Table": properties.TABLE,
+    "AWS::Kinesis::Stream": properties.STREAM,
+    "AWS::Lambda::EventInvokeConfig": properties.EVENT_INVOKE_CONFIG,
+    "AWS::Lambda::EventSourceMapping": properties.EVENT_SOURCE_MAPPING,
+    "AWS::Lambda::Function": properties.LAMBDA_FUNCTION,
+    "AWS::Lambda::Url": properties.URL,
+    "AWS::S3::Bucket": properties.BUCKET,
+}
+
+
+def known_to_aws(kind: str) -> set[str]:
+    from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
+
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
+    answers = {path.removeprefix("/properties/") for path in schema.get("readOnlyProperties") or ()}
+    return set(schema["properties"]) - answers
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_every_property_of_aws_is_known_to_the_reader(kind: str) -> None:
+    assert known_to_aws(kind) - RULES[kind].rules.keys() == set()
+
+
+def test_every_property_of_sam_is_known_to_the_reader() -> None:
+    from samtranslator.model.eventsources.pull import Kinesis
+    from samtranslator.model.sam_resources import SamFunction, SamSimpleTable
+
+    assert SamFunction.property_types.keys() - properties.SERVERLESS_FUNCTION.rules.keys() == set()
+    assert SamSimpleTable.property_types.keys() - properties.SIMPLE_TABLE.rules.keys() == set()
+    others = {"ConsumerGroupId", "KafkaBootstrapServers", "ProvisionedPollerConfig", "Queues", "ScalingConfig"}
+    others |= {"SchemaRegistryConfig", "SecretsManagerKmsKeyId", "SourceAccessConfigurations", "Topics"}
+    assert Kinesis.property_types.keys() - properties.KINESIS_EVENT.rules.keys() == others
+
+
+# Limits as botocore's model of Lambda has them: the rule's property, the model's shape.
+LIMITS = {
+    "BatchSize": "BatchSize",
+    "MaximumBatchingWindowInSeconds": "MaximumBatchingWindowInSeconds",
+    "MaximumRetryAttempts": "MaximumRetryAttemptsEventSourceMapping",
+    "MemorySize": "MemorySize",
+    "Timeout": "Timeout",
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits_are_those_of_aws(name: str, tmp_path: Path) -> None:
+    shape = _lambda_shapes()[LIMITS[name]]
+    folder = tmp_path / "functions"
+    folder.mkdir()
+    for each in ("store", "archive", "device_api"):
+        (folder / f"{each}.py").write_text("def handler(event, context): ...\n")
+    path = tmp_path / "template.yaml"
+    for value, fits in (
+        (shape["min"] - 1, False),
+        (shape["min"], True),
+        (shape["max"], True),
+        (shape["max"] + 1, False),
+    ):
+        path.write_text(re.sub(rf"{name}: -?\d+", f"{name}: {value}", TEMPLATE.read_text(), count=1))
+        with nullcontext() if fits else pytest.raises(TemplateError, match=f"{name} is {value}"):
+            template.read(path, {})
+
+
+def _lambda_shapes() -> dict[str, Any]:
+    from botocore.loaders import Loader
+
+    shapes: dict[str, Any] = Loader().load_service_model("lambda", "service-2")["shapes"]
+    return shapes
