@@ -1,0 +1,112 @@
+"""`headrace failures`: what was given up or rejected, and calling the function again for it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import msgspec
+
+from headrace.cli.backend import Backend
+from headrace.cli.functions import members
+from headrace.cli.options import endpoint_option, json_option, with_backend
+from headrace.cli.output import Progress, print_json, print_raw, table
+from headrace.errors import HeadraceError, UsageError
+
+Row = dict[str, Any]
+
+
+@click.group("failures")
+@endpoint_option
+def failures_command() -> None:
+    """Show and replay what functions failed on.
+
+    Each failure is kept with its reason and the original record.
+    """
+
+
+@failures_command.command("list")
+@json_option
+@with_backend
+def list_command(backend: Backend, as_json: bool) -> None:
+    """List the failures, a row a document and record."""
+    rows = list(_rows(backend))
+    if as_json:
+        print_json(rows)
+    elif rows:
+        heads = ("function", "reason", "time", "replayed", "id")
+        keys = ("function", "reason", "time", "replayed_at", "id")
+        click.echo(table(heads, [[row.get(key) for key in keys] for row in rows]))
+    else:
+        click.echo("no failures")
+
+
+@failures_command.command("show")
+@click.argument("failure", metavar="ID")
+@json_option
+@with_backend
+def show_command(backend: Backend, failure: str, as_json: bool) -> None:
+    """Show one failure: the whole document, payload and all."""
+    body = backend.get_bytes("failures/document", [("id", failure)])
+    if as_json:
+        print_raw(body)
+    elif members(body) is None:
+        click.echo(body)
+    else:
+        click.echo(msgspec.json.format(body, indent=2))
+
+
+@failures_command.command("replay")
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Replay every failure that was not replayed yet.")
+@json_option
+@with_backend
+def replay_command(backend: Backend, ids: tuple[str, ...], everything: bool, as_json: bool) -> None:
+    """Call the function that failed again, with the original record; nothing is put to the stream again.
+
+    The key of a batch's document without #SEQUENCE stands for all its records not yet replayed. Exits with 1 if
+    anything fails again.
+    """
+    if everything == bool(ids):
+        raise UsageError("Name the failures to replay, or say --all.", "The ids stand in `headrace failures list`.")
+    wanted = _unreplayed(backend) if everything else list(ids)
+    results = _replay(backend, wanted)
+    failed = [result for result in results if not result["ok"]]
+    if as_json:
+        print_json(results)
+    else:
+        for result in results:
+            click.echo(f"{'replayed' if result['ok'] else 'FAILED  '}  {result['id']}{_because(result)}")
+    if failed:
+        raise HeadraceError(
+            f"{len(failed)} of {len(results)} failed again.", "Mend the function or what it needs, then replay them."
+        )
+    if not results and not as_json:
+        click.echo("nothing to replay")
+
+
+def _rows(backend: Backend) -> Iterator[Row]:
+    after: str | None = ""
+    while after is not None:
+        page = backend.get("failures", [("after", after)])
+        yield from page["failures"]
+        after = page["next"]
+
+
+def _unreplayed(backend: Backend) -> list[str]:
+    """Return the documents that hold anything not replayed yet, in the order in which they are listed."""
+    return list(dict.fromkeys(row["id"].partition("#")[0] for row in _rows(backend) if not row.get("replayed_at")))
+
+
+def _replay(backend: Backend, ids: list[str]) -> list[Row]:
+    """Replay one document a request: so it may take as long as it takes, and Ctrl-C loses nothing done before."""
+    progress = Progress()
+    results: list[Row] = []
+    for count, failure in enumerate(ids):
+        progress.show(f"replaying {count + 1:,} of {len(ids):,}")
+        results += backend.post("failures/replay", {"ids": [failure]}, timeout_s=None)["results"]
+    progress.clear()
+    return results
+
+
+def _because(result: Row) -> str:
+    return f"\n          {result['function'] or 'unknown function'}: {result['error']}" if not result["ok"] else ""

@@ -1,0 +1,87 @@
+"""The command tree. A command's module is imported when it is used (or listed), and imports what is heavy itself."""
+
+import importlib
+from typing import Any
+
+import click
+
+from headrace.cli.options import endpoint_option
+from headrace.errors import HeadraceError
+
+# In the order that help lists them: name -> (the module in headrace.cli that holds it, the first line of its help).
+# The line stands here too so that listing the commands imports none of them.
+COMMANDS = {
+    "up": ("up", "Run the template on this machine until Ctrl-C."),
+    "init": ("init", "Make the folder NAME with a project to edit."),
+    "env": ("env", "Print the exports that point AWS SDKs at this backend."),
+    "send": ("send", "Send the rows of FILE (CSV, NDJSON, or either as .gz)."),
+    "simulate": ("simulate", "Send the events of a made-up fleet at a given rate."),
+    "status": ("status", "Show what was accepted and what became of it."),
+    "latest": ("devices", "Show the newest event of DEVICE, by its own time."),
+    "history": ("devices", "Show the events of DEVICE in a range of time."),
+    "config": ("devices", "Show or write the configuration of DEVICE."),
+    "invoke": ("invoke", "Call FUNCTION and print its answer, which is JSON."),
+    "logs": ("logs", "Show the log of FUNCTION, or of a process."),
+    "failures": ("failures", "Show and replay what functions failed on."),
+    "archive": ("archive", "Look at the objects of the long-term archive."),
+    "streams": ("streams", "List the streams."),
+}
+
+
+class Problem(click.ClickException):
+    """A HeadraceError as the command line shows it: what is wrong, then what to do next."""
+
+    def __init__(self, error: HeadraceError) -> None:
+        super().__init__(error.problem)
+        self.hint = error.hint
+        self.exit_code = error.exit_code  # type: ignore[misc] # click declares it on the class
+
+    def show(self, file: Any = None) -> None:
+        """Print the problem and its hint on standard error."""
+        click.echo(f"headrace: {self.message}", file=file, err=True)
+        for line in self.hint.splitlines():
+            click.echo(f"  {line}", file=file, err=True)
+
+
+class Tree(click.Group):
+    """A group whose commands are loaded lazily and whose expected errors are shown without a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module and return the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(f"headrace.cli.{module}"), f"{cmd_name}_command")
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with the first line of its help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a HeadraceError becomes its message and exit code."""
+        try:
+            return super().invoke(ctx)
+        except HeadraceError as error:
+            raise Problem(error) from error
+
+
+@click.command(cls=Tree, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="headrace", message="%(prog)s %(version)s")
+@endpoint_option
+def headrace() -> None:
+    """An IoT backend: one SAM template, one set of functions, the same APIs, on one machine or on AWS.
+
+    Start with `headrace init NAME`, then `headrace up` in that folder. Exit codes: 0 done, 1 failed, 2 wrong usage.
+    """
+
+
+def main() -> None:
+    """Run the command line of this process and exit."""
+    headrace.main(prog_name="headrace")

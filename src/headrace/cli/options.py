@@ -1,0 +1,58 @@
+"""What commands have in common: `--endpoint`, `--json`, and the backend that a command is pointed at."""
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from headrace.cli.backend import Backend
+
+_KEY = "headrace.endpoint"
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _remember(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.meta[_KEY] = value  # shared with the contexts of subcommands: the innermost flag is set last
+
+
+def endpoint_option(command: Callable[P, R]) -> Callable[P, R]:
+    """Accept `--endpoint URL`; `with_backend` and `endpoint()` use it."""
+    return click.option(
+        "--endpoint",
+        metavar="URL",
+        expose_value=False,
+        callback=_remember,
+        help="The backend's address (HEADRACE_ENDPOINT, else http://127.0.0.1:4566).",
+    )(command)
+
+
+def ignored_endpoint_option(command: Callable[P, R]) -> Callable[P, R]:
+    """Accept `--endpoint` where no backend is needed, so that a script may give it to every command."""
+    return click.option("--endpoint", metavar="URL", expose_value=False, hidden=True)(command)
+
+
+def json_option(command: Callable[P, R]) -> Callable[P, R]:
+    """Accept `--json` as the parameter `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+
+
+def endpoint() -> str:
+    """Return the URL of the backend that the running command is pointed at."""
+    from headrace import settings
+
+    return settings.endpoint(click.get_current_context().meta.get(_KEY))
+
+
+def with_backend(command: "Callable[Concatenate[Backend, P], R]") -> Callable[P, R]:
+    """Accept `--endpoint` and hand the command its backend as the first argument."""
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        from headrace.cli.backend import Backend
+
+        return command(Backend(endpoint()), *args, **kwargs)
+
+    return endpoint_option(update_wrapper(call, command))

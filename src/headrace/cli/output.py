@@ -1,0 +1,88 @@
+"""How results are printed: JSON for programs, aligned columns for people."""
+
+import json
+import sys
+from collections.abc import Sequence
+
+import click
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_raw(body: bytes) -> None:
+    """Print JSON text exactly as it is: numbers keep the digits they were sent with."""
+    click.echo(body.strip())
+
+
+def note(text: str) -> None:
+    """Say something beside the result, on standard error."""
+    click.echo(f"headrace: {text}", err=True)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return aligned columns under their heads: numbers to the right with thousands separated, text to the left."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    right = [any(_is_number(row[i]) for row in rows) for i in range(len(heads))]
+    widths = [max(len(line[i]) for line in [list(heads), *cells]) for i in range(len(heads))]
+    lines = []
+    for line in [list(heads), *cells]:
+        parts = [text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True)]
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def size(count_bytes: float) -> str:
+    """Return a number of bytes for people."""
+    if count_bytes < 1000:
+        return f"{count_bytes:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        count_bytes /= 1000
+        if count_bytes < 1000:
+            return f"{count_bytes:.1f} {unit}"
+    return f"{count_bytes / 1000:.1f} TB"
+
+
+def duration(ms: float) -> str:
+    """Return a duration for people."""
+    seconds = ms / 1000
+    if seconds < 1:
+        return f"{ms:.0f} ms"
+    for limit, divisor, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / divisor:.1f} {unit}"
+    return f"{seconds / 86400:.1f} d"
+
+
+class Progress:
+    """A line on a terminal that is written over; silent where standard error is no terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._width = 0
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if self._shown:
+            click.echo(f"\r{text.ljust(self._width)}", nl=False, err=True)
+            self._width = len(text)
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._width:
+            click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
+            self._width = 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if _is_number(value):
+        return f"{value:,}"
+    return str(value)

@@ -1,0 +1,96 @@
+"""`headrace status`: what was accepted, what became of it, and whether the books agree."""
+
+import json
+from typing import Any
+
+import click
+
+from headrace.cli.backend import Backend
+from headrace.cli.options import json_option, with_backend
+from headrace.cli.output import duration, print_raw, size, table
+
+ACCOUNT = ("eligible", "processed", "failed", "filtered", "expired", "pending")
+
+
+@click.command("status")
+@click.option("--verify", is_flag=True, help="Scan log, table, archive and failures, and compare every identity.")
+@json_option
+@with_backend
+@click.pass_context
+def status_command(ctx: click.Context, backend: Backend, verify: bool, as_json: bool) -> None:
+    """Show what was accepted and what became of it.
+
+    With --verify every count is exact and the exit code is 1 if anything differs; that reads everything once and may
+    take minutes.
+    """
+    body = backend.get_bytes("status", [("verify", "1")], timeout_s=None) if verify else backend.get_bytes("status")
+    status = json.loads(body)
+    if as_json:
+        print_raw(body)
+    else:
+        click.echo(f"{backend.url}\n\n{render(status)}")
+    if verify and not status.get("verified"):
+        ctx.exit(1)
+
+
+def render(status: dict[str, Any]) -> str:
+    """Return a status as text for people."""
+    parts = [
+        f"{'ready' if status['ready'] else 'starting'}; {status['accepted']:,} records accepted",
+        _functions(status["functions"]),
+        _stores(status),
+        _ledger(status),
+    ]
+    if "verified" in status:
+        parts.append(_verification(status))
+    return "\n\n".join(parts)
+
+
+def _functions(functions: dict[str, dict[str, int]]) -> str:
+    if not functions:
+        return "no function reads a stream"
+    rows = [
+        [name, *(account[key] for key in ACCOUNT), duration(account["iterator_age_ms"])]
+        for name, account in functions.items()
+    ]
+    return table(("function", *ACCOUNT, "iterator age"), rows)
+
+
+def _stores(status: dict[str, Any]) -> str:
+    events, items, archive = status["events"], status["table"], status["archive"]
+    exact = "" if "verified" in status else "about "
+    return "\n".join(
+        (
+            f"events    {exact}{events['stored']:,} stored, {events['rejected']:,} rejected",
+            f"table     {exact}{items['items']:,} items, {size(items['bytes'])}",
+            f"archive   {archive['records']:,} records in {archive['objects']:,} objects, {size(archive['bytes'])}",
+            f"failures  {status['failures']['records']:,} records"
+            + (" (see: headrace failures list)" if status["failures"]["records"] else ""),
+        )
+    )
+
+
+def _ledger(status: dict[str, Any]) -> str:
+    if status["balanced"]:
+        pending = sum(account["pending"] for account in status["functions"].values())
+        return f"ledger balanced, {pending:,} pending" if pending else "ledger balanced, nothing pending"
+    wrong = [
+        name
+        for name, account in status["functions"].items()
+        if account["eligible"] != sum(account[k] for k in ACCOUNT[1:])
+    ]
+    return f"LEDGER NOT BALANCED: {', '.join(wrong)}"
+
+
+def _verification(status: dict[str, Any]) -> str:
+    if status["verified"]:
+        return "verified: log, table, archive and failures agree"
+    lines = [_difference(item) for item in status["differences"]]
+    return "\n".join([f"NOT VERIFIED, {len(lines)} differences:", *(f"  {line}" for line in lines)])
+
+
+def _difference(item: Any) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    details = ", ".join(f"{name} {value}" for name, value in item.items() if name != "kind")
+    return f"{item.get('kind', 'difference')}: {details}"

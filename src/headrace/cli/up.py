@@ -1,0 +1,75 @@
+"""`headrace up`: the template on this machine."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from headrace.cli.options import ignored_endpoint_option
+
+
+@click.command("up")
+@click.option(
+    "--template",
+    "template_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The template to run (template.yaml in this folder).",
+)
+@click.option(
+    "--data",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    envvar="HEADRACE_DATA",
+    default=Path("data"),
+    help="Where everything durable lives (HEADRACE_DATA, else ./data).",
+)
+@click.option(
+    "--host",
+    metavar="H",
+    envvar="HEADRACE_HOST",
+    default="127.0.0.1",
+    help="The address to listen on (HEADRACE_HOST, else 127.0.0.1).",
+)
+@click.option(
+    "--port",
+    metavar="P",
+    type=click.IntRange(0, 65535),
+    envvar="HEADRACE_PORT",
+    default=4566,
+    help="The port to listen on (HEADRACE_PORT, else 4566; 0 for any free one).",
+)
+@click.option(
+    "--parameters",
+    metavar="K=V|FILE",
+    multiple=True,
+    help="A template parameter, or a file of them; may be given several times.",
+)
+@click.option("--enforce-limits", is_flag=True, help="Throttle at AWS's limits instead of only metering.")
+@click.option("--insecure", is_flag=True, help="Allow a --host that others can reach: there is no authentication yet.")
+@ignored_endpoint_option
+def up_command(
+    template_file: Path | None,
+    data: Path,
+    host: str,
+    port: int,
+    parameters: tuple[str, ...],
+    enforce_limits: bool,
+    insecure: bool,
+) -> None:
+    """Run the template on this machine until Ctrl-C.
+
+    Everything acknowledged is in the data directory and is there again at the next start.
+    """
+    from headrace import supervisor
+
+    code = supervisor.run(
+        template_file=template_file,
+        data=data,
+        host=host,
+        port=port,
+        parameters=list(parameters),
+        enforce_limits=enforce_limits,
+        insecure=insecure,
+    )
+    sys.exit(code)

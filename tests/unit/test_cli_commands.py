@@ -1,0 +1,434 @@
+"""The command line's commands against a fake backend: what they print, where, and their exit codes."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.gateway.admin import Admin
+from headrace.settings import Layout
+from support.command_line import run
+from support.fake_backend import Answer, FakeBackend, fake_backend
+from support.memory import MemoryBucket
+
+NOBODY = "http://127.0.0.1:9"
+EVENT = (
+    b'{"device_id":"d1","time":"2026-01-31T10:00:00Z","id":"a-1","arrived_at":"2026-01-31T10:00:01.000Z",'
+    b'"readings":{"temperature":21.50,"load":1E+3},"flags":["clock_ahead"]}'
+)
+ACCOUNT = {"eligible": 5, "processed": 4, "failed": 1, "filtered": 0, "expired": 0, "pending": 0, "iterator_age_ms": 90}
+STATUS = {
+    "ready": True,
+    "accepted": 12345,
+    "functions": {"archive": ACCOUNT, "store": {**ACCOUNT, "failed": 0, "pending": 1, "iterator_age_ms": 90_000}},
+    "events": {"stored": 4, "rejected": 1},
+    "table": {"items": 4, "bytes": 1_234_567},
+    "archive": {"records": 5, "objects": 2, "bytes": 999},
+    "failures": {"records": 1},
+    "balanced": True,
+}
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeBackend]:
+    with fake_backend() as running:
+        yield running
+
+
+@pytest.fixture
+def ask(fake: FakeBackend) -> Any:
+    return lambda *arguments, **more: run(*arguments, env={"HEADRACE_ENDPOINT": fake.url}, **more)
+
+
+def device_api(answer: bytes) -> Any:
+    return lambda event: (answer, None)
+
+
+def problem(status: int, word: str, message: str) -> bytes:
+    return json.dumps({"statusCode": status, "error": word, "message": message}).encode()
+
+
+# --- pointing at a backend
+
+
+READS: list[tuple[str, ...]] = [
+    ("status",),
+    ("status", "--verify"),
+    ("latest", "d"),
+    ("history", "d"),
+    ("config", "d", "get"),
+    ("invoke", "f"),
+    ("logs", "f"),
+    ("failures", "list"),
+    ("failures", "show", "x"),
+    ("failures", "replay", "--all"),
+    ("archive", "list"),
+    ("streams",),
+    ("simulate", "--duration", "1"),
+]
+
+
+@pytest.mark.parametrize("arguments", READS, ids=" ".join)
+def test_no_backend_is_one_message_and_no_traceback(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments, "--endpoint", NOBODY)
+    assert result.exit_code == 1 and result.stdout == ""
+    first, hint = result.stderr.splitlines()
+    assert first == f"headrace: no backend answers at {NOBODY}"
+    assert "headrace up" in hint and "--endpoint / HEADRACE_ENDPOINT" in hint
+
+
+def test_the_innermost_endpoint_wins(fake: FakeBackend) -> None:
+    fake.status = STATUS
+    assert run("status", env={"HEADRACE_ENDPOINT": fake.url + "/"}).exit_code == 0
+    assert run("--endpoint", fake.url, "status", env={"HEADRACE_ENDPOINT": NOBODY}).exit_code == 0
+    assert run("--endpoint", NOBODY, "status", "--endpoint", fake.url).exit_code == 0
+    assert run("--endpoint", fake.url, "status", "--endpoint", NOBODY).exit_code == 1
+    assert run("archive", "--endpoint", fake.url, "list").stderr.startswith("headrace: nothing here")
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:4566", "ftp://x", "http://", "http://x:y", "http://[::1"])
+def test_a_url_that_is_none_is_wrong_usage(url: str) -> None:
+    result = run("status", "--endpoint", url)
+    assert result.exit_code == 2 and "Write it like http://127.0.0.1:4566" in result.stderr
+
+
+def test_proxies_are_not_asked_for_one_machine(fake: FakeBackend) -> None:
+    fake.status = STATUS
+    for arguments in (("status",), ("streams",)):
+        assert run(*arguments, "--endpoint", fake.url, env={"http_proxy": NOBODY, "HTTP_PROXY": NOBODY}).exit_code == 0
+
+
+def test_an_answer_from_something_else_is_said(fake: FakeBackend) -> None:
+    fake.broken = Answer(502, b"<html>")
+    result = run("status", "--endpoint", fake.url)
+    assert result.exit_code == 1 and "HTTP status 502" in result.stderr and "--endpoint" in result.stderr
+
+
+# --- env, init, up
+
+
+def test_env_exports_keys_only_where_there_are_none() -> None:
+    lines = run("env", "--endpoint", "http://h:1/").stdout.splitlines()
+    assert lines == [
+        "export AWS_ENDPOINT_URL=http://h:1",
+        "export AWS_REGION=us-east-1",
+        "export AWS_DEFAULT_REGION=us-east-1",
+        "export AWS_ACCESS_KEY_ID=headrace",
+        "export AWS_SECRET_ACCESS_KEY=headrace",
+        "export HEADRACE_ENDPOINT=http://h:1",
+    ]
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+        found = json.loads(run("env", "--json", env={name: "mine"}).stdout)
+        assert found["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566" and "AWS_SECRET_ACCESS_KEY" not in found
+
+
+def test_init_copies_the_project_and_refuses_what_is_there(tmp_path: Path) -> None:
+    result = run("init", tmp_path / "new" / "mill", "--endpoint", NOBODY)
+    assert result.exit_code == 0, result.stderr
+    assert "cd " in result.stdout and "headrace up" in result.stdout
+    made = tmp_path / "new" / "mill"
+    assert {path.name for path in made.iterdir()} == {
+        "template.yaml",
+        "functions",
+        "reports",
+        "README.md",
+        ".gitignore",
+    }
+    assert (made / "README.md").read_text().startswith("# mill\n") and "/data/" in (made / ".gitignore").read_text()
+    assert not list(made.rglob("__pycache__"))
+    result = run("init", made)
+    assert result.exit_code == 2 and "is not an empty folder" in result.stderr
+    (tmp_path / "file").write_text("")
+    assert run("init", tmp_path / "file").exit_code == 2
+    (tmp_path / "empty").mkdir()
+    assert run("init", tmp_path / "empty").exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [["--port", "70000"], ["--port", "x"], ["--host", "0.0.0.0"]])
+def test_up_refuses_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
+    result = run("up", "--data", tmp_path / "data", *arguments)
+    assert result.exit_code == 2 and result.stderr and not (tmp_path / "data").exists()
+
+
+def test_up_takes_its_settings_from_variables(tmp_path: Path) -> None:
+    environment = {"HEADRACE_HOST": "192.0.2.1", "HEADRACE_PORT": "1", "HEADRACE_DATA": str(tmp_path)}
+    result = run("up", env=environment)
+    assert result.exit_code == 2 and "192.0.2.1" in result.stderr
+
+
+# --- status
+
+
+def test_status_says_what_is_going_on(fake: FakeBackend, ask: Any) -> None:
+    fake.status = STATUS
+    text = ask("status").stdout
+    assert text.splitlines()[2:] == [
+        "ready; 12,345 records accepted",
+        "",
+        "function  eligible  processed  failed  filtered  expired  pending  iterator age",
+        "archive          5          4       1         0        0        0  90 ms",
+        "store            5          4       0         0        0        1  90.0 s",
+        "",
+        "events    about 4 stored, 1 rejected",
+        "table     about 4 items, 1.2 MB",
+        "archive   5 records in 2 objects, 999 B",
+        "failures  1 records (see: headrace failures list)",
+        "",
+        "ledger balanced, 1 pending",
+    ]
+    assert json.loads(ask("status", "--json").stdout) == STATUS
+
+
+def test_verify_fails_on_a_difference(fake: FakeBackend, ask: Any) -> None:
+    fake.status = STATUS
+    result = ask("status", "--verify")
+    assert result.exit_code == 1 and result.stdout.endswith("NOT VERIFIED, 1 differences:\n  one\n")
+    result = ask("status", "--verify", "--json")
+    assert result.exit_code == 1 and json.loads(result.stdout)["differences"] == ["one"]
+    fake.broken = Answer(200, json.dumps({**STATUS, "verified": True}).encode())
+    result = ask("status", "--verify")
+    assert result.exit_code == 0 and result.stdout.endswith("verified: log, table, archive and failures agree\n")
+
+
+def test_an_unbalanced_ledger_is_loud(fake: FakeBackend, ask: Any) -> None:
+    fake.status = {**STATUS, "balanced": False, "functions": {"store": {**ACCOUNT, "failed": 0}}, "ready": False}
+    text = ask("status").stdout
+    assert "LEDGER NOT BALANCED: store" in text and "starting; " in text
+    fake.status = {**STATUS, "functions": {}}
+    assert "no function reads a stream" in ask("status").stdout
+
+
+# --- devices
+
+
+def test_latest_prints_the_event_with_its_digits(fake: FakeBackend, ask: Any) -> None:
+    fake.functions["device_api"] = device_api(EVENT)
+    assert ask("latest", "d1", "--json").stdout.encode() == EVENT + b"\n"
+    text = ask("latest", "d1").stdout
+    assert "temperature  21.50" in text and "load         1E+3" in text and 'flags          ["clock_ahead"]' in text
+    assert fake.invokes[0] == ("device_api", "RequestResponse", b'{"operation":"latest","device_id":"d1"}')
+
+
+def test_history_asks_for_what_is_given_and_no_more(fake: FakeBackend, ask: Any) -> None:
+    fake.functions["device_api"] = device_api(b'{"events":[' + EVENT + b'],"cursor":"c2"}')
+    result = ask("history", "d1")
+    assert json.loads(fake.invokes[-1][2]) == {"operation": "history", "device_id": "d1"}
+    assert "2026-01-31T10:00:00Z  a-1  temperature=21.50  load=1E+3  [clock_ahead]" in result.stdout
+    assert "--cursor c2" in result.stderr
+    options = ["--from", "1700000000", "--to", "2026-02-01", "--limit", "7", "--newest", "--cursor", "c1"]
+    answer = json.loads(ask("history", "d1", *options, "--json").stdout)
+    assert answer["cursor"] == "c2" and answer["events"][0]["id"] == "a-1"
+    assert json.loads(fake.invokes[-1][2]) == {
+        "operation": "history",
+        "device_id": "d1",
+        "from": "1700000000",
+        "to": "2026-02-01",
+        "limit": 7,
+        "newest": True,
+        "cursor": "c1",
+    }
+    fake.functions["device_api"] = device_api(b'{"events":[],"cursor":null}')
+    result = ask("history", "nobody")
+    assert result.stdout == "no events of nobody\n" and result.stderr == ""
+    assert ask("history", "d1", "--limit", "many").exit_code == 2
+
+
+def test_config_is_shown_and_written(fake: FakeBackend, ask: Any) -> None:
+    fake.functions["device_api"] = device_api(b'{"device_id":"d1","version":3,"config":{"every":1.50}}')
+    assert json.loads(ask("config", "d1", "get", "--json").stdout)["version"] == 3
+    assert json.loads(fake.invokes[-1][2]) == {"operation": "config_get", "device_id": "d1"}
+    result = ask("config", "d1", "set", '{"every": 1.50}', "--expected-version", "2")
+    assert result.stdout == 'd1  version 3\n{\n  "every": 1.50\n}\n'
+    assert fake.invokes[-1][2] == (
+        b'{"operation":"config_set","device_id":"d1","config":{"every": 1.50},"expected_version":2}'
+    )
+    assert ask("config", "d1", "set", "-", stdin=b'{"a": 1}').exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["set"],
+        ["set", "{"],
+        ["set", "[1]"],
+        ["set", "@/nothing/there"],
+        ["get", "{}"],
+        ["get", "--expected-version", "1"],
+        ["drop"],
+        ["set", "{}", "--expected-version", "x"],
+    ],
+)
+def test_config_in_wrong_usage(fake: FakeBackend, ask: Any, arguments: list[str]) -> None:
+    result = ask("config", "d1", *arguments)
+    assert result.exit_code == 2 and result.stderr and fake.invokes == []
+
+
+def test_an_argument_that_is_not_utf8_is_wrong_usage(fake: FakeBackend, ask: Any) -> None:
+    result = ask("latest", "d\udcff")
+    assert result.exit_code == 2 and "not UTF-8" in result.stderr and fake.invokes == []
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "message"),
+    [(404, "not_found", "no event of d1"), (409, "conflict", "the version is 4"), (400, "limit", "at most 1,000")],
+)
+def test_what_device_api_refuses_is_said(fake: FakeBackend, ask: Any, status: int, word: str, message: str) -> None:
+    fake.functions["device_api"] = device_api(problem(status, word, message))
+    for arguments in (["latest", "d1"], ["history", "d1", "--json"], ["config", "d1", "set", "{}"]):
+        result = ask(*arguments)
+        assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"headrace: {message}\n")
+
+
+def test_a_device_api_that_fails_is_said(fake: FakeBackend, ask: Any) -> None:
+    fake.functions["device_api"] = lambda event: (b'{"errorMessage":"no","errorType":"KeyError"}', "Unhandled")
+    result = ask("latest", "d1")
+    assert result.exit_code == 1 and result.stderr.startswith("headrace: device_api failed: KeyError: no\n")
+    assert "headrace logs device_api" in result.stderr
+    fake.functions["device_api"] = device_api(b"7")
+    assert "answered no JSON object" in ask("latest", "d1").stderr
+    del fake.functions["device_api"]
+    assert "Function not found: device_api" in ask("latest", "d1").stderr
+
+
+# --- invoke
+
+
+def test_invoke_prints_the_answer(fake: FakeBackend, ask: Any, tmp_path: Path) -> None:
+    fake.functions["f"] = lambda event: (json.dumps({"got": event}).encode(), None)
+    assert ask("invoke", "f", "--payload", '{"a": 1.50}').stdout == '{"got": {"a": 1.5}}\n'
+    assert fake.invokes[-1] == ("f", "RequestResponse", b'{"a": 1.50}')
+    (tmp_path / "event.json").write_text("[1]")
+    assert ask("invoke", "f", "--payload", f"@{tmp_path}/event.json", "--json").stdout == '{"got": [1]}\n'
+    assert ask("invoke", "f", "--payload", "-", stdin=b'"x"').stdout == '{"got": "x"}\n'
+    result = ask("invoke", "f", "--log")
+    assert result.stdout == '{"got": {}}\n' and result.stderr == "START\nhello\n"
+    result = ask("invoke", "f", "--event")
+    assert result.stdout == "" and "the-request" in result.stderr and fake.invokes[-1][1] == "Event"
+
+
+def test_a_function_error_is_printed_and_exits_with_1(fake: FakeBackend, ask: Any) -> None:
+    fake.functions["f"] = lambda event: (b'{"errorMessage":"no","errorType":"ValueError"}', "Unhandled")
+    result = ask("invoke", "f")
+    assert result.exit_code == 1 and json.loads(result.stdout)["errorType"] == "ValueError"
+    assert "f failed: ValueError: no" in result.stderr
+    result = ask("invoke", "g")
+    assert result.exit_code == 1 and "Function not found: g" in result.stderr
+    assert ask("invoke", "f", "--payload", "{").exit_code == 2
+
+
+# --- what lies under /_headrace/
+
+
+class House:
+    """The real handlers over buckets in memory, and a function that fails on what it is told to."""
+
+    def __init__(self, fake: FakeBackend, tmp_path: Path) -> None:
+        self.failures, self.archive = MemoryBucket(), MemoryBucket()
+        self.fails = False
+        self.logs = Layout(tmp_path).logs
+        admin = Admin(Layout(tmp_path), ["store"], failures=self.failures, archive=self.archive, replay=self.replay)
+        fake.paths = admin.paths()
+
+    async def replay(self, function: str, payload: bytes) -> tuple[bool, str | None]:
+        return (False, "ValueError: no") if self.fails else (True, None)
+
+
+@pytest.fixture
+def house(fake: FakeBackend, tmp_path: Path) -> House:
+    return House(fake, tmp_path)
+
+
+def rejected(house: House, number: int) -> str:
+    key = f"rejected/store/events/shardId-000000000000/{number}.000000.000000"
+    document = {"function": "store", "shard": "shardId-000000000000", "sequence_number": str(number), "reason": "json"}
+    document |= {"timestamp": "2026-01-31T10:00:00.000Z", "payload": {"Records": []}}  # type: ignore[dict-item]
+    house.failures.put(key, json.dumps(document).encode())
+    return key
+
+
+def test_failures_are_listed_shown_and_replayed(house: House, ask: Any) -> None:
+    assert ask("failures", "list").stdout == "no failures\n" and ask("failures", "list", "--json").stdout == "[]\n"
+    assert ask("failures", "replay", "--all").stdout == "nothing to replay\n"
+    keys = [rejected(house, number) for number in (1, 2, 3)]
+    rows = json.loads(ask("failures", "list", "--json").stdout)
+    assert [row["id"] for row in rows] == keys and rows[0]["reason"] == "json"
+    assert keys[0] in ask("failures", "list").stdout
+    assert json.loads(ask("failures", "show", keys[0], "--json").stdout) == json.loads(house.failures.objects[keys[0]])
+    assert '\n  "reason": "json"' in ask("failures", "show", keys[0]).stdout
+
+    house.fails = True
+    result = ask("failures", "replay", keys[0])
+    assert result.exit_code == 1 and "1 of 1 failed again" in result.stderr and "ValueError: no" in result.stdout
+    house.fails = False
+    assert ask("failures", "replay", keys[0]).stdout == f"replayed  {keys[0]}\n"
+    results = json.loads(ask("failures", "replay", "--all", "--json").stdout)
+    assert [(result["id"], result["ok"]) for result in results] == [(keys[1], True), (keys[2], True)]
+    assert all(row["replayed_at"] for row in json.loads(ask("failures", "list", "--json").stdout))
+
+
+def test_failures_in_wrong_usage(house: House, ask: Any) -> None:
+    for arguments in ([], ["x", "--all"]):
+        result = ask("failures", "replay", *arguments)
+        assert result.exit_code == 2 and "--all" in result.stderr
+    result = ask("failures", "show", "rejected/x")
+    assert result.exit_code == 1 and "There is no failure 'rejected/x'" in result.stderr
+    assert "headrace failures list" in result.stderr
+
+
+def test_archive_list(house: House, ask: Any) -> None:
+    assert ask("archive", "list", "--prefix", "raw/").stdout == "no objects under raw/\n"
+    house.archive.put("raw/a", b"123")
+    house.archive.put("events/b", b"12345")
+    rows = json.loads(ask("archive", "list", "--json").stdout)
+    assert rows[1] == {"key": "raw/a", "size": 3, "modified": "1970-01-01T00:00:00.000Z"}
+    text = ask("archive", "list", "--prefix", "events/").stdout
+    assert "1970-01-01T00:00:00.000Z      5  events/b" in text and "1 objects, 5 B" in text
+
+
+def log(house: House, slot: int, *lines: str) -> None:
+    path = house.logs / "functions" / "store" / f"{slot}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def test_logs(house: House, ask: Any) -> None:
+    log(house, 0, "one", "two")
+    assert ask("logs", "store").stdout == "one\ntwo\n"
+    log(house, 1, "three", "four")
+    assert ask("logs", "store", "-n", "1").stdout.splitlines() == ["0| two", "1| four"]
+    rows = json.loads(ask("logs", "store", "--json", "-n", "1").stdout)
+    assert rows == [{"file": "0", "text": "two"}, {"file": "1", "text": "four"}]
+    assert ask("logs", "store", "-n", "0").stdout == "" and ask("logs", "table").stdout == ""
+    result = ask("logs", "nobody")
+    assert result.exit_code == 1 and "There is no function 'nobody'" in result.stderr and "store" in result.stderr
+
+
+def test_logs_are_followed(fake: FakeBackend, house: House) -> None:
+    log(house, 0, "one")
+    command = [sys.executable, "-m", "headrace", "logs", "store", "-f", "--json", "--endpoint", fake.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        watchdog = threading.Timer(30, process.kill)
+        watchdog.start()
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == {"file": "0", "text": "one"}
+        log(house, 0, "two")
+        assert json.loads(process.stdout.readline()) == {"file": "0", "text": "two"}
+        log(house, 1, "three")
+        assert json.loads(process.stdout.readline()) == {"file": "1", "text": "three"}
+        process.send_signal(2)
+        assert process.wait() == 0
+        watchdog.cancel()
+
+
+def test_streams(fake: FakeBackend, ask: Any) -> None:
+    (row,) = json.loads(ask("streams", "--json").stdout)
+    assert row["name"] == "events" and row["shards"] == 2 and row["retention_hours"] == 24 and row["status"] == "ACTIVE"
+    assert "PROVISIONED" in ask("streams").stdout
+    fake.streams = {}
+    assert ask("streams").stdout == "no streams\n"

@@ -1,0 +1,111 @@
+"""The command tree itself: every command is there, is documented, and is cheap to list."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from headrace.cli.main import COMMANDS, Tree, headrace
+from headrace.errors import HeadraceError, TemplateError
+from support.command_line import run
+
+# The contract: commands with their arguments and options.
+CONTRACT = {
+    "up": ["--template", "--data", "--host", "--port", "--parameters", "--enforce-limits", "--insecure"],
+    "init": ["NAME"],
+    "env": ["--json"],
+    "send": ["FILE", "--pack", "--tz"],
+    "simulate": ["--devices", "--rate", "--duration"],
+    "status": ["--verify", "--json"],
+    "latest": ["DEVICE", "--json"],
+    "history": ["DEVICE", "--from", "--to", "--limit", "--newest", "--cursor", "--json"],
+    "config": ["DEVICE", "get", "set", "--expected-version", "--json"],
+    "invoke": ["FUNCTION", "--payload"],
+    "logs": ["FUNCTION", "-f", "--json"],
+    "failures list": ["--json"],
+    "failures show": ["ID", "--json"],
+    "failures replay": ["ID", "--all"],
+    "archive list": ["--json"],
+    "streams": ["--json"],
+}
+
+
+@pytest.mark.parametrize("command", CONTRACT)
+def test_help_names_what_the_contract_names(command: str) -> None:
+    result = run(*command.split(), "--help")
+    assert result.exit_code == 0
+    for word in CONTRACT[command]:
+        assert word in result.stdout
+
+
+def test_the_tree_holds_the_contracts_commands_and_no_others() -> None:
+    assert set(COMMANDS) == {command.partition(" ")[0] for command in CONTRACT}
+    listing = run("--help").stdout
+    for name, (_, summary) in COMMANDS.items():
+        assert name in listing and summary in listing
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_summary_is_the_first_line_of_its_commands_help(name: str) -> None:
+    command = headrace.get_command(click.Context(headrace), name)
+    assert command is not None and command.help is not None
+    assert command.help.splitlines()[0] == COMMANDS[name][1]
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        found += commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
+    return found
+
+
+@pytest.mark.parametrize("path", commands(headrace), ids=" ".join)
+def test_every_command_accepts_an_endpoint(path: tuple[str, ...]) -> None:
+    result = run(*path, "--endpoint", "http://127.0.0.1:9", "--help")
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [["nothing"], ["status", "--nothing"], ["latest"], ["failures", "drop"]])
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2 and "Usage:" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (
+            HeadraceError("It broke.", "Mend it.\nThen try again."),
+            1,
+            "headrace: It broke.\n  Mend it.\n  Then try again.\n",
+        ),
+        (HeadraceError("It broke."), 1, "headrace: It broke.\n"),
+        (TemplateError("t.yaml", 3, "no such key"), 2, "headrace: t.yaml:3: no such key\n"),
+    ],
+)
+def test_an_expected_error_is_its_problem_and_hint(error: HeadraceError, code: int, text: str) -> None:
+    def fail() -> None:
+        raise error
+
+    tree = Tree("headrace", callback=fail, invoke_without_command=True)
+    result = CliRunner().invoke(tree, [])
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", text)
+
+
+def test_listing_the_commands_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from headrace.cli.main import headrace\n"
+        "headrace.main(['--help'], standalone_mode=False)\n"
+        "print(sorted({'boto3', 'botocore', 'msgspec', 'http.client', 'headrace.cli.send'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "headrace", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("headrace ")
