@@ -1,0 +1,1 @@
+"""The runtime (Lambda): event source mappings, function workers, invokes."""

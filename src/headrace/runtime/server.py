@@ -1,0 +1,264 @@
+"""The runtime process: event source mappings, the dispatch of every invocation, and what it tells the others.
+
+ping         nothing
+invoke       a function: waits for the answer, or journals the event, or only says whether it could be called
+replay       a function with a stored event: (True, None), or (False, why)
+ledger       function -> its books, for functions with a mapping
+positions    of a stream: the log position from which on an enabled mapping needs records; nil if none does
+functions    each function's state
+checkpoints  function -> stream -> shard id -> the state that a restart would find
+reload       has every function imported anew
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from headrace import clock, connect, disk, rpc
+from headrace.archive.base import Bucket
+from headrace.errors import UsageError
+from headrace.record import shard_id
+from headrace.runtime.invokes import AsyncInvokes
+from headrace.runtime.mapping import UNHANDLED
+from headrace.runtime.mappings import Account, MappingRunner
+from headrace.runtime.messages import Call, Reply
+from headrace.runtime.poller import Services
+from headrace.runtime.pool import Pool, Pools
+from headrace.runtime.streams import WatchedStream
+from headrace.settings import Layout
+from headrace.system import Mapping, System
+
+GRACE_S = 5.0  # for invocations under way when the runtime stops
+_DISK_THREADS = 8
+
+
+class Invoke(msgspec.Struct):
+    """Params of `invoke`."""
+
+    function: str
+    payload: bytes
+    request_id: str
+    kind: str = "RequestResponse"
+    log_tail: bool = False
+    client_context: str | None = None
+
+
+class Invoked(msgspec.Struct):
+    """Result of `invoke`: `error` is "Unhandled" for a function error, whose document is then the payload."""
+
+    status: int
+    request_id: str
+    payload: bytes = b""
+    error: str | None = None
+    log: bytes | None = None
+
+
+class Replay(msgspec.Struct):
+    """Params of `replay`."""
+
+    function: str
+    payload: bytes
+
+
+class FunctionState(msgspec.Struct):
+    """A function as `functions` tells it: Pending until it was imported once, Failed while it can't be."""
+
+    name: str
+    state: str
+    error: str | None
+    workers: int
+    url: bool
+    mapping_errors: list[str]
+    invocations: int
+    errors: int
+    throttles: int
+
+
+class _Positions(msgspec.Struct):
+    stream: str
+
+
+class RuntimeServer:
+    """Everything that the runtime process runs. Made by `start`."""
+
+    def __init__(self, layout: Layout, system: System, bucket: Callable[[str], Bucket]) -> None:
+        self._layout = layout
+        self._system = system
+        self._held = contextlib.ExitStack()
+        self._threads = ThreadPoolExecutor(_DISK_THREADS, "disk")
+        self._pools = Pools(system, layout, dict(os.environ))
+        self._streams: dict[str, WatchedStream] = {}
+        self._invokes = AsyncInvokes(layout.invokes, self._pools, bucket)
+        services = Services(self._threads, bucket)
+        self._runners = [self._runner(each, services) for each in system.mappings]
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._server = rpc.Server(
+            {
+                "ping": lambda _: None,
+                "invoke": self._on_invoke,
+                "replay": self._on_replay,
+                "ledger": self._on_ledger,
+                "positions": self._on_positions,
+                "functions": self._on_functions,
+                "checkpoints": self._on_checkpoints,
+                "reload": self._on_reload,
+            }
+        )
+
+    def _runner(self, each: Mapping, services: Services) -> MappingRunner:
+        stream = self._streams.get(each.stream)
+        if stream is None:
+            stream = self._streams[each.stream] = WatchedStream(self._layout.streams / each.stream)
+        folder = self._layout.checkpoints / each.function / each.stream
+        return MappingRunner(each, stream, folder, self._pools.get(each.function), services)
+
+    async def start(self) -> None:
+        """Start everything; raises DataDirectoryError if another runtime works on this data."""
+        disk.make_folder(self._layout.checkpoints)
+        self._held.enter_context(disk.locked(self._layout.checkpoints / ".lock", "the runtime"))
+        self._layout.sockets.mkdir(parents=True, exist_ok=True)
+        for pool in self._pools:
+            if pool.function.url or any(each.function == pool.function.name for each in self._system.mappings):
+                self._tasks.append(asyncio.create_task(_warm(pool)))
+        self._tasks.append(asyncio.create_task(self._pools.tidied()))
+        self._tasks += [asyncio.create_task(runner.run()) for runner in self._runners]
+        self._invokes.start()
+        await self._server.start(self._layout.runtime_socket)
+
+    async def stop(self, grace_s: float = GRACE_S) -> None:
+        """Stop: what is under way has `grace_s` to finish; what is cut off is repeated by the next start."""
+        deadline_s = clock.monotonic_s() + grace_s
+        for runner in self._runners:
+            runner.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A batch is cut off before its worker is killed: what the stop has done to it is no failure of the function.
+        await asyncio.gather(*(runner.stopped(grace_s) for runner in self._runners), self._invokes.stop(grace_s))
+        await self._pools.stop(max(0.0, deadline_s - clock.monotonic_s()))
+        await self._server.stop()
+        self._threads.shutdown()
+        for runner in self._runners:
+            runner.close()
+        for stream in self._streams.values():
+            stream.close()
+        self._held.close()
+
+    async def _on_invoke(self, params: msgspec.Raw) -> Invoked:
+        asked = _invokes.decode(params)
+        pool = self._pools.get(asked.function)
+        if asked.kind == "DryRun":
+            return Invoked(204, asked.request_id)
+        if asked.kind == "Event":
+            await self._invokes.accept(asked.function, asked.request_id, asked.payload, asked.client_context)
+            return Invoked(202, asked.request_id)
+        if asked.kind != "RequestResponse":
+            raise UsageError(f"There is no invocation type {asked.kind!r}.", "RequestResponse, Event or DryRun.")
+        reply = await pool.invoke(
+            Call(
+                asked.request_id,
+                pool.function.timeout_s,
+                asked.payload,
+                client_context=asked.client_context,
+                log_tail=asked.log_tail,
+            )
+        )
+        return Invoked(200, asked.request_id, reply.payload, UNHANDLED if reply.error else None, reply.log)
+
+    async def _on_replay(self, params: msgspec.Raw) -> tuple[bool, str | None]:
+        asked = rpc.decode(params, type=Replay)
+        pool = self._pools.get(asked.function)
+        problem = _problem(await pool.invoke(Call(str(uuid4()), pool.function.timeout_s, asked.payload)))
+        return problem is None, problem
+
+    def _on_ledger(self, _: msgspec.Raw) -> dict[str, Account]:
+        accounts: dict[str, Account] = {}
+        for runner in self._runners:
+            runner.add_to(accounts.setdefault(runner.mapping.function, Account()))
+        return accounts
+
+    def _on_positions(self, params: msgspec.Raw) -> int | None:
+        stream = rpc.decode(params, type=_Positions).stream
+        needed = [
+            runner.low_position()
+            for runner in self._runners
+            if runner.mapping.stream == stream and runner.mapping.enabled
+        ]
+        return min(needed, default=None)
+
+    def _on_functions(self, _: msgspec.Raw) -> list[FunctionState]:
+        return [self._function_state(pool) for pool in self._pools]
+
+    def _function_state(self, pool: Pool) -> FunctionState:
+        function, error = pool.function, pool.import_error
+        return FunctionState(
+            name=function.name,
+            state="Failed" if error is not None else "Active" if pool.imported else "Pending",
+            error=_error_text(error) if error is not None else None,
+            workers=len(pool.workers()),
+            url=function.url,
+            mapping_errors=[
+                f"{shard_id(poller.source.shard)}: {poller.error}"
+                for runner in self._runners
+                if runner.mapping.function == function.name
+                for poller in runner.pollers.values()
+                if poller.error is not None
+            ],
+            invocations=pool.invocations,
+            errors=pool.errors,
+            throttles=pool.throttles,
+        )
+
+    def _on_checkpoints(self, _: msgspec.Raw) -> dict[str, dict[str, dict[str, object]]]:
+        found: dict[str, dict[str, dict[str, object]]] = {}
+        for runner in self._runners:
+            shards = found.setdefault(runner.mapping.function, {}).setdefault(runner.mapping.stream, {})
+            for shard, poller in runner.pollers.items():
+                if poller.durable is not None:
+                    shards[shard_id(shard)] = poller.durable
+        return found
+
+    def _on_reload(self, _: msgspec.Raw) -> None:
+        for pool in self._pools:
+            pool.retire()
+
+
+_invokes = msgspec.msgpack.Decoder(Invoke)
+
+
+async def start(layout: Layout, system: System, bucket: Callable[[str], Bucket] = connect.bucket) -> RuntimeServer:
+    """Start the runtime on a data directory; `bucket` finds the failures buckets."""
+    server = RuntimeServer(layout, system, bucket)
+    try:
+        await server.start()
+    except BaseException:
+        await server.stop()
+        raise
+    return server
+
+
+async def _warm(pool: Pool) -> None:
+    with contextlib.suppress(Exception):  # whoever calls the function is told
+        await pool.warm()
+
+
+def _problem(reply: Reply) -> str | None:
+    """Return why a replay did not succeed: an error, or a batch response that reports a failure."""
+    if reply.error:
+        return _error_text(reply.payload)
+    answer = json.loads(reply.payload)
+    if isinstance(answer, dict) and answer.get("batchItemFailures"):
+        return "The function reported the record as failed again."
+    return None
+
+
+def _error_text(document: bytes) -> str:
+    error = json.loads(document)
+    return f"{error.get('errorType')}: {error.get('errorMessage')}"

@@ -1,0 +1,284 @@
+"""`headrace up`: starts the processes, watches them, restarts what dies, stops cleanly.
+
+The supervisor opens the listening socket and hands it to the gateway, so that clients which connect while the gateway
+is being restarted wait instead of being refused. Every child holds one end of a pipe whose other end only the
+supervisor has: when the supervisor dies, however it dies, its children end too.
+"""
+
+import contextlib
+import ipaddress
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from headrace import clock, data_directory, disk, errors, plan, template
+from headrace.listener import listen
+from headrace.settings import Layout
+from headrace.system import System
+
+PROCESSES = ("table", "gateway", "runtime")  # in the order they start; they stop in `STOP_ORDER`
+STOP_ORDER = ("gateway", "runtime", "table")
+START_S_MAX = 30.0
+STOP_S_MAX = 10.0
+BACKOFF_S = (0.05, 10.0)  # first and longest wait before a restart
+HEALTHY_S = 20.0  # a process that lived this long starts from the shortest wait again
+
+
+@dataclass
+class Child:
+    """A process of the backend as the supervisor knows it."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    ready: IO[bytes]
+    started_s: float
+    is_ready: bool = False
+
+
+@dataclass
+class Supervisor:
+    """Keeps the processes of one data directory running."""
+
+    layout: Layout
+    listener: socket.socket
+    environment: dict[str, str]
+    children: dict[str, Child] = field(default_factory=dict)
+    restart_at_s: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self._lifeline, self._lifeline_end = os.pipe()
+        os.set_inheritable(self._lifeline, True)
+        self._wake, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+
+    def start(self) -> None:
+        """Start every process and wait until all are ready; raises what a process gave as its reason to fail."""
+        for name in PROCESSES:
+            self._spawn(name)
+        deadline = clock.monotonic_s() + START_S_MAX
+        while waiting := [child for child in self.children.values() if not child.is_ready]:
+            select.select([child.ready for child in waiting], [], [], 0.5)
+            for child in waiting:
+                self._check_start(child)
+            if clock.monotonic_s() > deadline:
+                names = ", ".join(child.name for child in waiting)
+                raise errors.Unavailable(f"Not ready after {START_S_MAX:.0f} s: {names}.", f"See {self.layout.logs}.")
+
+    def watch(self) -> None:
+        """Restart whatever ends, until a signal asks to stop."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        while not self.stopping:
+            self._reap()
+            self._restart_due()
+            waits = [at - clock.monotonic_s() for at in self.restart_at_s.values()]
+            select.select([self._wake], [], [], max(0.0, min([1.0, *waits])))
+            with contextlib.suppress(BlockingIOError):
+                self._wake.recv(4096, socket.MSG_DONTWAIT)
+
+    def stop(self) -> None:
+        """Stop the processes in order: no new events, then no new batches, then the table."""
+        for name in STOP_ORDER:
+            child = self.children.pop(name, None)
+            if child is None:
+                continue
+            child.popen.terminate()
+            try:
+                child.popen.wait(STOP_S_MAX)
+            except subprocess.TimeoutExpired:
+                child.popen.kill()
+                child.popen.wait()
+        os.close(self._lifeline_end)
+
+    def _spawn(self, name: str) -> None:
+        ready, ready_end = os.pipe()
+        log_path = self.layout.logs / f"{name}.log"
+        _rotate(log_path)
+        environment = {
+            **self.environment,
+            "HEADRACE_LIFELINE_FD": str(self._lifeline),
+            "HEADRACE_READY_FD": str(ready_end),
+            "HEADRACE_LISTEN_FD": str(self.listener.fileno()),
+        }
+        with log_path.open("ab") as log:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "headrace.app", name],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                pass_fds=(self._lifeline, ready_end, *((self.listener.fileno(),) if name == "gateway" else ())),
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the rest in order
+            )
+        os.close(ready_end)
+        self.children[name] = Child(name, popen, os.fdopen(ready, "rb", buffering=0), clock.monotonic_s())
+
+    def _check_start(self, child: Child) -> None:
+        """Read what a starting process reports: `ready`, or an error as JSON."""
+        if not select.select([child.ready], [], [], 0)[0]:
+            return
+        line = child.ready.read(65536) or b""
+        if line == b"ready\n":
+            child.is_ready = True
+            return
+        if line:
+            name, problem, hint = msgspec.json.decode(line, type=tuple[str, str, str])
+            raise errors.BY_NAME.get(name, errors.HeadraceError)(problem, hint)
+        child.popen.wait()
+        raise errors.HeadraceError(
+            f"The {child.name} process ended with status {child.popen.returncode} before it was ready.",
+            f"See {self.layout.logs / child.name}.log",
+        )
+
+    def _reap(self) -> None:
+        for child in list(self.children.values()):
+            status = child.popen.poll()
+            if status is None:
+                continue
+            child.ready.close()
+            del self.children[child.name]
+            lived_s = clock.monotonic_s() - child.started_s
+            count = 0 if lived_s > HEALTHY_S else self.failures.get(child.name, 0) + 1
+            self.failures[child.name] = count
+            wait_s = min(BACKOFF_S[1], BACKOFF_S[0] * 2 ** max(0, count - 1))
+            self.restart_at_s[child.name] = clock.monotonic_s() + wait_s
+            self._say(f"{child.name} ended ({_status_text(status)}) after {lived_s:.1f} s; restart in {wait_s:.2f} s")
+
+    def _restart_due(self) -> None:
+        for name, at in list(self.restart_at_s.items()):
+            if clock.monotonic_s() >= at:
+                del self.restart_at_s[name]
+                self._spawn(name)
+
+    def _on_stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def _say(self, text: str) -> None:
+        line = f"{clock.rfc3339_ms(clock.now_ms())} {text}"
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
+        with (self.layout.logs / "supervisor.log").open("a") as log:
+            log.write(line + "\n")
+
+
+def run(
+    *,
+    template_file: Path | None,
+    data: Path,
+    host: str,
+    port: int,
+    parameters: list[str],
+    enforce_limits: bool,
+    insecure: bool,
+) -> int:
+    """Run the template until a signal; return the exit code. Raises HeadraceError for whatever a user can mend."""
+    began_s = clock.monotonic_s()
+    _check_host(host, insecure)
+    path = template_file or _default_template()
+    system = template.read(path, template.parse_parameters(parameters))
+    layout = Layout(data.resolve())
+    with data_directory.held(layout), listen(host, port) as listener:
+        for line in _plan(layout, system):
+            print(line)  # noqa: T201
+        disk.write_file(layout.system, msgspec.json.encode(system))
+        supervisor = Supervisor(layout, listener, _environment(layout, listener, enforce_limits))
+        try:
+            supervisor.start()
+            url = _url(listener)
+            print(_banner(system, data, path))  # noqa: T201
+            print(f"ready in {clock.monotonic_s() - began_s:.1f} s at {url}", flush=True)  # noqa: T201
+            supervisor.watch()
+        finally:
+            supervisor.stop()
+    return 0
+
+
+def _default_template() -> Path:
+    here = Path("template.yaml")
+    if here.exists():
+        return here
+    raise errors.UsageError(
+        f"There is no template.yaml in {Path.cwd()}.",
+        "Make a project with `headrace init NAME`, or name a template with --template FILE.",
+    )
+
+
+def _check_host(host: str, insecure: bool) -> None:
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback and not insecure:
+        raise errors.UsageError(
+            f"{host} is reachable by others, and the backend has no authentication yet.",
+            "Listen on 127.0.0.1, or say --insecure if your network protects it.",
+        )
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _environment(layout: Layout, listener: socket.socket, enforce_limits: bool) -> dict[str, str]:
+    return {
+        **os.environ,
+        "HEADRACE_DATA": str(layout.data),
+        "HEADRACE_ENDPOINT": _url(listener),
+        "HEADRACE_ENFORCE_LIMITS": "1" if enforce_limits else "",
+        "PYTHONUNBUFFERED": "1",
+        # Each process is mostly one thread: fewer malloc arenas keep it small.
+        "MALLOC_ARENA_MAX": "2",
+    }
+
+
+def _plan(layout: Layout, system: System) -> list[str]:
+    """Return what changes against the system that this data directory was started with before."""
+    if not layout.system.exists():
+        return []
+    try:
+        before = msgspec.json.decode(layout.system.read_bytes(), type=System)
+    except msgspec.DecodeError:
+        return ["The record of the last start can't be read; starting with the template as it is."]
+    lines = plan.difference(before, system)
+    return ["The template changed since the last start:", *(f"  {line}" for line in lines)] if lines else []
+
+
+def _banner(system: System, data: Path, path: Path) -> str:
+    def names(items: tuple[str, ...]) -> str:
+        return ", ".join(items) or "none"
+
+    lines = [
+        f"headrace {version('headrace')}  template {path}  data {data}",
+        f"  streams    {names(tuple(f'{s.name} ({s.shards} shards, {s.retention_hours} h)' for s in system.streams))}",
+        f"  functions  {names(tuple(f.name for f in system.functions))}",
+        f"  tables     {names(tuple(t.name for t in system.tables))}",
+        f"  buckets    {names(tuple(b.name for b in system.buckets))}",
+    ]
+    if system.ignored:
+        left_out = names(tuple(f"{i.logical_id} ({i.type})" for i in system.ignored))
+        lines.append(f"  left out   {left_out}")
+    return "\n".join(lines)
+
+
+def _rotate(path: Path, size_max: int = 10_000_000) -> None:
+    if path.exists() and path.stat().st_size > size_max:
+        path.replace(path.with_suffix(".log.1"))
+
+
+def _status_text(status: int) -> str:
+    if status < 0:
+        return f"signal {signal.Signals(-status).name}"
+    return f"status {status}"

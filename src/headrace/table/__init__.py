@@ -1,0 +1,1 @@
+"""The table (DynamoDB): the interface, the embedded store and its process."""

@@ -1,0 +1,186 @@
+"""The table process: the one owner of the store, behind a unix socket.
+
+Everything but the fsync runs on the event loop. A read is answered at once; writes are queued (see writer.py) and
+applied one a turn of the loop, so that reads are served in between.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from headrace import clock, disk, rpc
+from headrace.errors import NotFound, StorageError
+from headrace.table import rows
+from headrace.table.store import Page, Store
+from headrace.table.writer import Stalled, Writer
+
+EXACT_ITEMS_MAX = 100_000
+
+_put_decoder = msgspec.msgpack.Decoder(tuple[str, int, list[bytes]])
+_put_if_version_decoder = msgspec.msgpack.Decoder(tuple[str, int, bytes, bytes, int])
+_delete_decoder = msgspec.msgpack.Decoder(tuple[str, list[bytes]])
+_get_decoder = msgspec.msgpack.Decoder(tuple[str, bytes])
+_query_decoder = msgspec.msgpack.Decoder(tuple[str, bytes, bytes | None, int, bool])
+
+
+class Sweep(NamedTuple):
+    """How expired rows are removed: at most `deletes_max` a step, then a pause; `rest_s` between two whole passes."""
+
+    deletes_max: int = 1000
+    pause_s: float = 1.0
+    rest_s: float = 60.0
+
+
+SLOWLY = Sweep()
+
+
+class Usage:
+    """What a table has seen since the process started: capacity units consumed, expired items removed."""
+
+    __slots__ = ("read_units", "removed", "write_units")
+
+    def __init__(self) -> None:
+        self.read_units = 0
+        self.removed = 0
+        self.write_units = 0
+
+
+class TableServer:
+    """Answers the table's methods. Made by `start`."""
+
+    def __init__(self, store: Store, sweep: Sweep, now_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._sweep = sweep
+        self._now_ms = now_ms
+        self._writer = Writer(store)
+        self._usage: dict[str, Usage] = {name: Usage() for name in store.tables}
+        self._counted: dict[str, tuple[int, int]] = {}
+        self._rpc = rpc.Server(
+            {
+                "put": self._put,
+                "put_if_version": self._put_if_version,
+                "delete": self._delete,
+                "get": self._get,
+                "query": self._query,
+                "stats": self._stats,
+                "ping": lambda _: None,
+            }
+        )
+        self._keeping: list[asyncio.Task[None]] = []
+
+    async def listen(self, socket: Path) -> None:
+        """Begin to serve, and to keep house."""
+        await self._rpc.start(socket)
+        self._keeping = [asyncio.create_task(self._sweep_forever()), asyncio.create_task(self._mend_forever())]
+
+    async def stop(self) -> None:
+        """Answer what was submitted, then stop and close the store."""
+        for task in self._keeping:
+            task.cancel()
+        await self._writer.close()
+        await self._rpc.stop()
+        self._store.close()
+
+    def _put(self, params: msgspec.Raw) -> "asyncio.Future[None]":
+        table, units, pairs = _put_decoder.decode(params)
+        self._used(table).write_units += units
+        return self._writer.submit(partial(self._store.put, table, pairs))
+
+    def _put_if_version(self, params: msgspec.Raw) -> "asyncio.Future[None]":
+        table, units, key, value, expected = _put_if_version_decoder.decode(params)
+        self._used(table).write_units += units
+        apply = partial(self._store.put_if_version, table, key, value, expected, self._now_ms())
+        return self._writer.submit(apply)
+
+    def _delete(self, params: msgspec.Raw) -> "asyncio.Future[None]":
+        table, keys = _delete_decoder.decode(params)
+        self._used(table).write_units += len(keys)
+        return self._writer.submit(partial(self._store.delete, table, keys))
+
+    def _get(self, params: msgspec.Raw) -> bytes | None:
+        table, key = _get_decoder.decode(params)
+        value = self._store.get(table, key, self._now_ms())
+        self._used(table).read_units += rows.read_units(len(value or b""))
+        return value
+
+    def _query(self, params: msgspec.Raw) -> Page:
+        table, low, high, limit, newest_first = _query_decoder.decode(params)
+        page = self._store.page(table, low, high, limit, newest_first, self._now_ms())
+        self._used(table).read_units += rows.read_units(sum(map(len, page.rows)))
+        return page
+
+    async def _stats(self, _: msgspec.Raw) -> dict[str, Any]:
+        return {
+            "tables": {
+                name: {
+                    "items": await self._items(name),
+                    "bytes": self._store.bytes_used(name),
+                    "write_units": usage.write_units,
+                    "read_units": usage.read_units,
+                    "removed": usage.removed,
+                }
+                for name, usage in self._usage.items()
+            },
+            "groups": self._writer.groups,
+        }
+
+    def _used(self, table: str) -> Usage:
+        usage = self._usage.get(table)
+        if usage is None:
+            raise NotFound(f"There is no table {table!r}.", f"There are: {', '.join(self._usage) or 'none'}.")
+        return usage
+
+    async def _items(self, table: str) -> int:
+        """Return how many items a table has: counted if they are few, else RocksDB's estimate."""
+        estimate = self._store.items_estimate(table)
+        if estimate > EXACT_ITEMS_MAX:
+            return estimate
+        sequence = self._store.sequence()
+        known = self._counted.get(table)
+        if known is not None and known[0] == sequence:
+            return known[1]
+        count = 0
+        low: bytes | None = b""
+        while low is not None:
+            some, low = self._store.count(table, low, self._now_ms())
+            count += some
+            await asyncio.sleep(0)
+        self._counted[table] = sequence, count
+        return count
+
+    async def _sweep_forever(self) -> None:
+        """Remove expired rows, slowly: they are invisible already."""
+        while True:
+            for table in self._store.tables:
+                low: bytes | None = b""
+                while low is not None:
+                    await asyncio.sleep(self._sweep.pause_s)
+                    with contextlib.suppress(StorageError, Stalled):
+                        count, low = self._store.sweep(table, low, self._now_ms(), self._sweep.deletes_max)
+                        self._usage[table].removed += count
+            await asyncio.sleep(self._sweep.rest_s)
+
+    async def _mend_forever(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            self._writer.mend()
+
+
+async def start(
+    folder: Path,
+    socket: Path,
+    tables: Sequence[str],
+    *,
+    sweep: Sweep = SLOWLY,
+    now_ms: Callable[[], int] = clock.now_ms,
+) -> TableServer:
+    """Open the store in `folder` and serve its tables on `socket`; `stop` the answer in the end."""
+    disk.make_folder(socket.parent)
+    server = TableServer(Store.open(folder, tables), sweep, now_ms)
+    await server.listen(socket)
+    return server
