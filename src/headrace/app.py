@@ -12,15 +12,16 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from headrace import ledger, process, rpc
+from headrace import errors, ledger, process, rpc
 from headrace.settings import Layout
 from headrace.system import System
-from headrace.wire import Request, Response
+from headrace.wire import Request, Response, WireError
 
 Stop = Callable[[], Awaitable[None]]
 
@@ -137,6 +138,7 @@ async def gateway() -> Stop:
         [
             ("/_headrace/health", status.health),
             ("/_headrace/status", status.status),
+            ("/_headrace/streams", partial(stream_stats, streams)),
             *admin.paths(),
             *functions.paths(),
         ],
@@ -155,6 +157,20 @@ async def gateway() -> Stop:
     return stop
 
 
+async def stream_stats(streams: Any, request: Request) -> Response:
+    """Answer, by stream, what its log took since the gateway started and what of it is damaged."""
+    answer = {
+        stream.name: {
+            "records": stream.log.stats.records,
+            "bytes": stream.log.stats.bytes,
+            "commits": stream.log.stats.commits,
+            "damage": [each._asdict() for each in stream.log.damage],
+        }
+        for stream in streams.all()
+    }
+    return Response(200, msgspec.json.encode(answer))
+
+
 def accepted(streams: Any, system: System) -> int:
     """Return how many records the template's streams have accepted since the data directory was made."""
     return sum(sum(streams.live(stream.name).log.next_number.values()) for stream in system.streams)
@@ -164,8 +180,9 @@ async def keep_retention(streams: Any, runtime: rpc.AsyncClient) -> None:
     """Delete segments that are past retention and that every enabled mapping has passed, for ever."""
     while True:
         await asyncio.sleep(RETENTION_EVERY_S)
-        with contextlib.suppress(Exception):
-            for name in streams.names():
+        for name in streams.names():
+            # A stream that is being deleted, a runtime that restarts, a disk in trouble: the next round tries again.
+            with contextlib.suppress(errors.HeadraceError, WireError, OSError):
                 low = rpc.decode(await runtime.call("positions", {"stream": name}), type=int | None)
                 await streams.trim(name, low)
 

@@ -139,6 +139,21 @@ def test_five_retries_and_two_killed_workers_are_six_calls(tmp_path: Path) -> No
     run(Runtime(tmp_path, {"f": ALWAYS_FAILS}, {"f": {"retries": 5}}), scenario)
 
 
+def test_an_environment_killed_while_idle_costs_no_invocation(tmp_path: Path) -> None:
+    source = "def handler(event, context):\n    return os.getpid()\n"
+
+    async def scenario(runtime: Runtime) -> None:
+        pid = (await runtime.invoke("f")).payload
+        for _ in range(5):
+            os.kill(pid, signal.SIGKILL)
+            answer = await runtime.invoke("f")
+            assert answer.error is None
+            assert answer.payload != pid
+            pid = answer.payload
+
+    run(Runtime(tmp_path, {"f": source}), scenario)
+
+
 IMPORT_FAULTS = {
     "import no_such_module": "Runtime.ImportModuleError",
     "def broken(:": "Runtime.UserCodeSyntaxError",

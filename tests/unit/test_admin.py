@@ -222,7 +222,10 @@ def test_an_unknown_id_says_what_to_do(house: House, row_id: str) -> None:
     response = house.ask("GET", "failures/document", {"id": row_id})
     assert response.status == 404 and "failures list" in json.loads(response.body)["hint"]
     (result,) = house.replayed(row_id)
-    assert not result["ok"] and ("There is no failure" in result["error"] or "holds no record" in result["error"])
+    assert not result["ok"] and "failures list" in result["error"]
+    assert result["function"] is None and (
+        "There is no failure" in result["error"] or "holds no record" in result["error"]
+    )
     assert house.calls == []
 
 

@@ -363,7 +363,7 @@ def test_failures_are_listed_shown_and_replayed(house: House, ask: Any) -> None:
 
     house.fails = True
     result = ask("failures", "replay", keys[0])
-    assert result.exit_code == 1 and "1 of 1 failed again" in result.stderr and "ValueError: no" in result.stdout
+    assert result.exit_code == 1 and "1 of 1 were not replayed" in result.stderr and "ValueError: no" in result.stdout
     house.fails = False
     assert ask("failures", "replay", keys[0]).stdout == f"replayed  {keys[0]}\n"
     results = json.loads(ask("failures", "replay", "--all", "--json").stdout)

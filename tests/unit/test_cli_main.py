@@ -1,7 +1,9 @@
 """The command tree itself: every command is there, is documented, and is cheap to list."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -10,6 +12,9 @@ from click.testing import CliRunner
 from headrace.cli.main import COMMANDS, Tree, headrace
 from headrace.errors import HeadraceError, TemplateError
 from support.command_line import run
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 
 # The contract: commands with their arguments and options.
 CONTRACT = {
@@ -38,6 +43,17 @@ def test_help_names_what_the_contract_names(command: str) -> None:
     assert result.exit_code == 0
     for word in CONTRACT[command]:
         assert word in result.stdout
+
+
+def test_the_readme_names_only_what_there_is() -> None:
+    text = README.read_text(encoding="utf-8")
+    calls = re.findall(r"\bheadrace ([a-z]+)([^`&|\n]*)", "\n".join(CODE.findall(text)))
+    assert len(calls) >= 10
+    for name, rest in calls:
+        assert name in COMMANDS, name
+        path = [name, *rest.split()[:1]] if name in ("failures", "archive") else [name]
+        for option in re.findall(r"--[a-z-]+", rest):
+            assert option in run(*path, "--help").stdout, f"headrace {name}{rest}"
 
 
 def test_the_tree_holds_the_contracts_commands_and_no_others() -> None:

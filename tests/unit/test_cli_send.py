@@ -193,7 +193,7 @@ def test_what_cannot_be_sent_is_said(
 
 def test_files_that_are_missing_or_damaged(fake: FakeBackend, send: Any, tmp_path: Path) -> None:
     assert send(tmp_path / "missing.csv").exit_code == 2
-    whole = gzip.compress(b"device_id,time\n" + b"".join(b"d,%d\n" % row for row in range(100_000)))
+    whole = gzip.compress(b"device_id,time\n" + b"".join(b"d,%d\n" % row for row in range(5_000)))
     (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
     result = send(tmp_path / "cut.csv.gz")
     assert result.exit_code == 1 and "cut.csv.gz is damaged" in result.stderr

@@ -48,7 +48,10 @@ class Backend:
         return json.loads(self._exchange("POST", path, json.dumps(value).encode(), timeout_s))
 
     def client(self, service: str, *, timeout_s: float = 60.0, retries: int = 2, connections: int = 10) -> Any:
-        """Return a boto3 client; calls belong inside `with backend.errors():`."""
+        """Return a boto3 client; calls belong inside `with backend.errors():`.
+
+        The backend checks parameters itself, in AWS's words; here that would cost more than sending them.
+        """
         import boto3
         from botocore.config import Config
 
@@ -59,6 +62,7 @@ class Backend:
             read_timeout=timeout_s,
             retries={"mode": "standard", "total_max_attempts": 1 + retries},
             max_pool_connections=connections,
+            parameter_validation=False,
             proxies=None if aws else {},
         )
         with self.errors():
@@ -73,8 +77,6 @@ class Backend:
             yield
         except exceptions.ClientError as error:
             raise client_error(error.response) from error
-        except exceptions.ParamValidationError as error:
-            raise UsageError(str(error.kwargs.get("report", error)).strip()) from error
         except exceptions.ReadTimeoutError as error:
             raise Unavailable(f"The backend at {self.url} did not answer in time.", "Try again.") from error
         except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:

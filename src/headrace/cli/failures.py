@@ -78,7 +78,7 @@ def replay_command(backend: Backend, ids: tuple[str, ...], everything: bool, as_
             click.echo(f"{'replayed' if result['ok'] else 'FAILED  '}  {result['id']}{_because(result)}")
     if failed:
         raise HeadraceError(
-            f"{len(failed)} of {len(results)} failed again.", "Mend the function or what it needs, then replay them."
+            f"{len(failed)} of {len(results)} were not replayed.", "Mend what is said above, then replay them again."
         )
     if not results and not as_json:
         click.echo("nothing to replay")
@@ -109,4 +109,7 @@ def _replay(backend: Backend, ids: list[str]) -> list[Row]:
 
 
 def _because(result: Row) -> str:
-    return f"\n          {result['function'] or 'unknown function'}: {result['error']}" if not result["ok"] else ""
+    if result["ok"]:
+        return ""
+    who = f"{result['function']}: " if result["function"] else ""
+    return f"\n          {who}{result['error']}"

@@ -14,7 +14,7 @@ _IGNORE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 README = """# {name}
 
-An IoT backend on [Headrace](https://pypi.org/project/headrace/).
+An IoT backend on Headrace: devices send events, functions store, archive and answer them.
 
     headrace up                  # runs template.yaml on this machine; data in ./data
     headrace simulate --devices 10 --rate 100 --duration 10

@@ -49,7 +49,7 @@ class Replayer:
             else:
                 error = await self._whole(document, function)
         except HeadraceError as problem:
-            error = problem.problem
+            error = f"{problem.problem} {problem.hint}".rstrip()
         return Result(row_id, function, error is None, error)
 
     async def _records(self, document: Document, function: str, number: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """An execution environment as the runtime sees it: a worker process, its socket, and whatever can become of it.
 
 However an invocation ends (an answer, an error, the timeout, an exit, a crash), `call` returns a Reply: callers need
-not know how functions die.
+not know how functions die. Only where the process was gone before the function was called, it raises NeverStarted.
 """
 
 import asyncio
@@ -26,6 +26,10 @@ _GRACE_S = 0.2  # between a process's end and that of its socket, which a child 
 
 _ready = msgspec.msgpack.Decoder(Ready)
 _replies = msgspec.msgpack.Decoder(Reply)
+
+
+class NeverStarted(Exception):
+    """The worker ended before it began the invocation: another one can take it."""
 
 
 class Execution(rpc.Frames):
@@ -88,7 +92,7 @@ class Execution(rpc.Frames):
             timer.cancel()
 
     async def call(self, call: Call) -> Reply:
-        """Invoke the function and wait for what becomes of it. One call at a time."""
+        """Invoke the function and wait for what becomes of it; raises NeverStarted. One call at a time."""
         loop = asyncio.get_running_loop()
         self._call, self._began_s = call, clock.monotonic_s()
         self._reply = loop.create_future()
@@ -148,7 +152,14 @@ class Execution(rpc.Frames):
         self.transport.abort()
         if not self._init.done():
             self._init.set_result(error_document("Runtime.ExitError", _exit_text(code)))
-        self._fail("Runtime.ExitError", _exit_text(code))
+        if self._is_waiting() and self._call is not None:
+            if function_log.has_started(self.log, self._call.request_id):
+                self._fail("Runtime.ExitError", _exit_text(code))
+            elif self._reply is not None:
+                self._reply.set_exception(NeverStarted())
+
+    def _is_waiting(self) -> bool:
+        return self._reply is not None and not self._reply.done()
 
     def _timed_out(self) -> None:
         self.kill()
@@ -162,7 +173,7 @@ class Execution(rpc.Frames):
 
     def _fail(self, kind: str, text: str) -> None:
         """Answer the call under way in place of the worker, in the log too."""
-        if self._reply is None or self._reply.done() or self._call is None:
+        if not self._is_waiting() or self._reply is None or self._call is None:
             return
         request_id = self._call.request_id
         took_s = clock.monotonic_s() - self._began_s

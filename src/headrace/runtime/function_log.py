@@ -13,6 +13,7 @@ from pathlib import Path
 ROTATE_BYTES = 10 * 1024 * 1024
 FLOOD_BYTES = 4 * ROTATE_BYTES
 TAIL_BYTES = 4096
+_FLOODED = f"(more than {FLOOD_BYTES >> 20} MB within one invocation: what was before is dropped)\n".encode()
 
 
 class FunctionLog:
@@ -32,7 +33,7 @@ class FunctionLog:
         for fd, name in ((1, "stdout"), (2, "stderr")):
             self._mend(fd, name)
         self._start = os.fstat(self._fd).st_size
-        self.write(f"START RequestId: {request_id} Version: $LATEST\n")
+        self.write(_start_line(request_id))
 
     def report(self, request_id: str, duration_s: float, memory_mb: str, used_mb: int) -> None:
         """End an invocation's part."""
@@ -93,6 +94,19 @@ def report_lines(request_id: str, duration_s: float, memory_mb: object, used_mb:
     )
 
 
+def _start_line(request_id: str) -> str:
+    return f"START RequestId: {request_id} Version: $LATEST\n"
+
+
+def has_started(path: Path, request_id: str) -> bool:
+    """Return whether the worker of this log has begun an invocation."""
+    try:
+        log = path.read_bytes()
+    except OSError:
+        return True
+    return _start_line(request_id).encode() in log or log.startswith(_FLOODED)
+
+
 def append(path: Path, text: str) -> None:
     """Append a text to a log from outside its worker."""
     with contextlib.suppress(OSError):
@@ -121,4 +135,4 @@ def bound(path: Path) -> None:
     with contextlib.suppress(OSError):
         if path.stat().st_size > FLOOD_BYTES:
             os.truncate(path, 0)
-            append(path, f"(more than {FLOOD_BYTES >> 20} MB within one invocation: what was before is dropped)\n")
+            append(path, _FLOODED.decode())

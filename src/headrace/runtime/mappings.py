@@ -50,10 +50,10 @@ class MappingRunner:
     async def run(self) -> None:
         """Follow the stream until `stop`, new shards included."""
         while not self._stopping.is_set():
-            for shard, created_s in self._stream.shards().items():
-                if shard not in self.pollers:
-                    await self._add(Source(self.mapping.stream, shard, created_s))
-            self._position = "TRIM_HORIZON"
+            try:
+                await self._look()
+            except (HeadraceError, OSError) as error:
+                _log.warning("The stream %s can't be followed: %s", self.mapping.stream, error)
             try:
                 async with asyncio.timeout(SHARDS_LOOK_S[bool(self.pollers)]):
                     await self._stopping.wait()
@@ -98,6 +98,15 @@ class MappingRunner:
                 account.expired += state.expired
                 account.pending += following - state.next
                 account.iterator_age_ms = max(account.iterator_age_ms, poller.age_ms())
+
+    async def _look(self) -> None:
+        """Follow the shards that have appeared since; later ones are read from their beginning."""
+        shards = self._stream.shards()
+        for shard, created_s in shards.items():
+            if shard not in self.pollers:
+                await self._add(Source(self.mapping.stream, shard, created_s))
+        if shards or not self._stream.exists():
+            self._position = "TRIM_HORIZON"
 
     async def _add(self, source: Source) -> None:
         path = self._folder / shard_id(source.shard)

@@ -34,6 +34,9 @@ from headrace.system import Mapping
 FAULT_PAUSE_S = (0.2, 10.0)  # first and longest, after an error that is not the function's
 _RECORD_INDEX_BYTES = 10  # of a frame's body, a record: what is neither key nor data
 _READ_BYTES_MAX = 64 * 1024 * 1024
+PACE_S = (
+    0.05  # between the starts of two batches of a shard, unless the second is full: a batch costs more than a record
+)
 LOOK_AGAIN_S = 1.0
 WINDOW_LOOK_S = 0.1  # while a batching window runs: what it may add to the window
 
@@ -78,6 +81,7 @@ class Poller:
         self._state: State
         self._pieces: list[Piece] = []
         self._looked = 0  # up to this position the shard has nothing beyond the pieces
+        self._begun_s = 0.0  # when the last batch was begun
         self._stopping = asyncio.Event()
 
     @property
@@ -216,8 +220,9 @@ class Poller:
                 self._looked = seen  # nothing of this shard is left before it
             now_s = clock.monotonic_s()
             if gathering.count and window_ends_s is None:
-                window_ends_s = now_s + self.rules.window_s
+                window_ends_s = max(now_s + self.rules.window_s, self._begun_s + PACE_S)
             if window_ends_s is not None and (gathering.full or now_s >= window_ends_s):
+                self._begun_s = now_s
                 self._state = mapping.begin(self._state, gathering.count)
                 return
             await self._save()

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from headrace import clock
 from headrace.errors import NotFound, Throttled, Unavailable
 from headrace.runtime import environment, function_log
-from headrace.runtime.execution import Execution
+from headrace.runtime.execution import Execution, NeverStarted
 from headrace.runtime.messages import Call, Reply
 from headrace.settings import Layout
 from headrace.system import Function, System
@@ -23,6 +23,7 @@ DIRECT_MAX = PROCESSORS + 2
 WAITING_MAX = 1000  # direct invokes of one function; more are throttled
 OVERTAKE_S = 1.0
 IDLE_S = 30.0  # then an environment beyond the first is ended
+STARTS_MAX = 5  # environments tried for one invocation
 IMPORT_ERROR_S = 1.0  # how long an import error answers without a new process
 
 Start = Callable[[Function, int], Awaitable[Execution]]
@@ -120,20 +121,24 @@ class Pool:
 
     async def _call(self, call: Call) -> Reply:
         self.invocations += 1
-        execution = await self._take()
-        if execution is None:
-            assert self.import_error is not None
-            self.errors += 1
-            return Reply(self.import_error, error=True)
-        try:
-            reply = await execution.call(call)
-        except asyncio.CancelledError:
-            execution.kill()
-            raise
-        finally:
-            self._put_back(execution)
-        self.errors += reply.error
-        return reply
+        for _ in range(STARTS_MAX):
+            execution = await self._take()
+            if execution is None:
+                assert self.import_error is not None
+                self.errors += 1
+                return Reply(self.import_error, error=True)
+            try:
+                reply = await execution.call(call)
+            except NeverStarted:
+                continue  # it was killed while it was idle
+            except asyncio.CancelledError:
+                execution.kill()
+                raise
+            finally:
+                self._put_back(execution)
+            self.errors += reply.error
+            return reply
+        raise Unavailable("The function's environments end before they are called.", "See what kills them.")
 
     async def _take(self) -> Execution | None:
         """Return an environment that is ready; None for an import error."""

@@ -27,14 +27,19 @@ class WatchedStream:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._catalog = folder / "stream.json"
         self._reader = Reader(folder)
         self._waiting: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
 
+    def exists(self) -> bool:
+        """Return whether there is such a stream; its shards may still be unknown while its log is opened."""
+        return self._catalog.exists()
+
     def shards(self) -> dict[int, int]:
         """Return the shards and the second each was made; none while the stream does not exist."""
         try:
-            catalog = msgspec.json.decode((self.folder / "stream.json").read_bytes(), type=_Catalog)
+            catalog = msgspec.json.decode(self._catalog.read_bytes(), type=_Catalog)
         except (OSError, msgspec.DecodeError):
             return {}
         known = self._reader.bounds()

@@ -30,6 +30,7 @@ from headrace.runtime.messages import FD_VARIABLE, LENGTH, LOG_VARIABLE, Batch, 
 from headrace.stream.reader import Reader
 
 _RECORD_BYTES_MAX = 64 * 1024 * 1024  # far beyond any batch: the runtime has measured it
+_FDS_MAX = 4096
 _KILLED_FIRST = "500"  # where memory runs out, a worker goes rather than the log or the table
 
 _calls = msgspec.msgpack.Decoder(Call)
@@ -262,7 +263,10 @@ class _CurrentStdout:
 
 def main(function: str) -> int:
     """Run the worker; return its exit code."""
-    channel = Channel(int(os.environ.pop(FD_VARIABLE)))
+    fd = int(os.environ.pop(FD_VARIABLE))
+    os.closerange(3, fd)  # whatever else was inherited is none of the function's business
+    os.closerange(fd + 1, _FDS_MAX)
+    channel = Channel(fd)
     channel.follow()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_KILLED_FIRST)

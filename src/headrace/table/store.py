@@ -31,7 +31,7 @@ from headrace.table import rows
 from headrace.table.writer import NO_SPACE, Stalled
 
 FORMAT = 1  # of the folder: layout, column families, keys; see docs/formats.md
-MEMTABLE_BYTES = 16 * 1024 * 1024
+MEMTABLE_BYTES = 4 * 1024 * 1024  # small: insertion is bound by cache misses, and merging files is cheap
 CACHE_BYTES = 8 * 1024 * 1024
 PAGE_ROWS_MAX = 2000  # looked at in one step: about two milliseconds in which nothing else is served
 PAGE_BYTES_MAX = 4 * 1024 * 1024
@@ -351,10 +351,11 @@ def _options(cache: Cache) -> Options:
     options.create_if_missing(True)
     options.create_missing_column_families(True)
     options.set_write_buffer_size(MEMTABLE_BYTES)
-    options.set_max_write_buffer_number(3)
-    options.set_max_total_wal_size(8 * MEMTABLE_BYTES)  # a table that is rarely written must not keep every log alive
+    options.set_max_write_buffer_number(6)
+    options.set_max_total_wal_size(16 * MEMTABLE_BYTES)  # a table that is rarely written must not keep every log alive
     options.set_max_background_jobs(4)
     options.set_compaction_style(DBCompactionStyle.universal())  # rewrites a row half as often as levels do
+    options.set_level_zero_file_num_compaction_trigger(8)
     options.set_level_zero_slowdown_writes_trigger(40)
     options.set_level_zero_stop_writes_trigger(60)
     options.set_compression_type(DBCompressionType.lz4())
