@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from headrace import clock, event, rpc
-from headrace.archive.base import Bucket
 from headrace.archive.local import LocalBucket
 from headrace.ledger import parse_raw_key
 from headrace.record import Record, parse_sequence_number, parse_shard_id, shard_id
@@ -115,7 +114,8 @@ class Verification:
 
     def _read_documents(self) -> None:
         by_uuid = {mapping.uuid: mapping for mapping in self._system.mappings}
-        for bucket in self._buckets("failures_bucket", {"failures"}):
+        for name in self._system.failures_buckets:
+            bucket = LocalBucket(self._layout.buckets / name)
             for info in bucket.list("rejected/"):
                 self._read_rejected(info.key)
             for info in bucket.list("aws/lambda/"):
@@ -136,12 +136,6 @@ class Verification:
         for record in records:
             parsed = parse_sequence_number(record["kinesis"]["sequenceNumber"])
             self.documents[mapping.function, mapping.stream].given_up.add((parsed.shard, parsed.number))
-
-    def _buckets(self, attribute: str, names: set[str]) -> Iterator[Bucket]:
-        names = names | {name for mapping in self._system.mappings if (name := getattr(mapping, attribute))}
-        declared = {bucket.name for bucket in self._system.buckets}
-        for name in sorted(names & declared):
-            yield LocalBucket(self._layout.buckets / name)
 
     # archive
 
@@ -164,7 +158,7 @@ class Verification:
 
         decoder = msgspec.json.Decoder(Line)
         numbers: dict[int, set[int]] = defaultdict(set)
-        bucket = LocalBucket(self._layout.buckets / "archive")
+        bucket = LocalBucket(self._layout.buckets / self._system.archive_bucket)
         for info in bucket.list("raw/"):
             raw = parse_raw_key(info.key)
             if raw is None or raw.stream != stream:
@@ -187,14 +181,17 @@ class Verification:
         ttl_days = int(environment.get("EVENTS_TTL_DAYS", "0") or 0)
         expired_ms = clock.now_ms() - ttl_days * DAY_S * 1000 if ttl_days else 0
         complete = all(first == 0 for first, _ in self._reader(mapping.stream).bounds().values())
+        following: dict[int, int] = defaultdict(int)
         for shard, batch, source in self._read_log(mapping.stream):
+            # A gap is a record that is damaged: what it held is in the table, and in no record.
+            complete = complete and following[shard] == batch[-1].number + 1 - len(batch)
+            following[shard] = batch[-1].number + 1
             checkpoint = shards.get(shard)
             done = range(checkpoint.start, checkpoint.next) if checkpoint else range(0)
             for record, data in zip(batch, build(batch, source)["Records"], strict=True):
                 place = (shard, record.number)
-                if record.arrival_ms <= expired_ms or place in documents.given_up:
-                    continue
-                due = record.number in done
+                # What was given up may be stored all the same: by a call that failed later on, or by a replay.
+                due = record.number in done and record.arrival_ms > expired_ms and place not in documents.given_up
                 self._verify_record(mapping, record, data, stored, documents.rejected.get(place, set()), due)
         if complete and stored:
             for identity, known in stored.items():

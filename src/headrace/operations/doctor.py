@@ -1,0 +1,261 @@
+"""`headrace doctor`: what is wrong with this installation or data directory, and the mend.
+
+Looks only, unless it is asked to repair. Repairing is refused while a backend is at work, and
+throws nothing away: what it takes out of the way is kept under `damaged/` in the data directory.
+"""
+
+import contextlib
+import importlib.util
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from headrace import disk, rpc, shapes
+from headrace.errors import DataDirectoryError, HeadraceError, StorageError
+from headrace.runtime.checkpoint import Checkpoint
+from headrace.settings import DATA_FORMAT, Layout
+from headrace.stream import catalog, repair
+from headrace.stream.segment import Damage
+
+PYTHON_MIN = (3, 11)
+MODULES = ("rocksdict", "uvloop", "httptools", "msgspec", "boto3", "botocore", "zstandard", "yaml", "aws_kinesis_agg")
+FILES_MIN = 256
+FREE_MIN = 64 * 1024 * 1024
+FREE_LITTLE = 1024 * 1024 * 1024
+_SOCKET_BYTES_MAX = 100
+
+
+class Finding(msgspec.Struct, omit_defaults=True):
+    """Something that is wrong. `mend` says what to do; `repaired` what was done; `serious` decides the exit code."""
+
+    what: str
+    problem: str
+    mend: str
+    serious: bool = True
+    repaired: str | None = None
+
+
+class Report(msgspec.Struct):
+    """What was looked at, and what was found."""
+
+    checked: list[str]
+    findings: list[Finding]
+
+    @property
+    def well(self) -> bool:
+        """Return whether nothing serious is left."""
+        return all(one.repaired is not None or not one.serious for one in self.findings)
+
+
+def examine(layout: Layout | None, *, mend: bool = False) -> Report:
+    """Look at the installation, and at a data directory unless it is None.
+
+    With `mend`, what can be repaired is; raises DataDirectoryError if a backend is at work in it.
+    """
+    checked = ["installation"]
+    findings = [*_installation()]
+    if layout is not None:
+        checked.append(str(layout.data))
+        with contextlib.ExitStack() as held:
+            if mend and layout.data.is_dir():
+                held.enter_context(disk.locked(layout.data / "lock", "headrace doctor"))
+            findings += _Examination(layout, mend=mend).run()
+    return Report(checked, findings)
+
+
+def _installation() -> Iterator[Finding]:
+    if sys.version_info < PYTHON_MIN:
+        found = ".".join(map(str, sys.version_info[:3]))
+        yield Finding("python", f"This is Python {found}.", "Install Headrace in Python 3.11 or newer.")
+    missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        yield Finding("modules", f"Not installed: {', '.join(missing)}.", "pip install --force-reinstall headrace")
+    for service in ("kinesis", "lambda"):
+        try:
+            shapes.model_file(service)
+        except HeadraceError as error:
+            yield Finding("model", error.problem, error.hint)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # the gateway takes all it may have
+    if limit == resource.RLIM_INFINITY:
+        return
+    if limit < FILES_MIN:
+        yield Finding("open files", f"A process may open {limit} files here.", "Raise the limit: ulimit -n 65536")
+    elif limit < 1024:
+        mend = "More connections than that need: ulimit -n 65536"
+        yield Finding("open files", f"A process may open {limit} files here.", mend, serious=False)
+
+
+class _Examination:
+    """One look at a data directory."""
+
+    def __init__(self, layout: Layout, *, mend: bool) -> None:
+        self._layout = layout
+        self._mend = mend
+        self._aside = layout.data / "damaged"
+
+    def run(self) -> Iterator[Finding]:
+        """Yield what is wrong; what depends on a thing that is wrong is left out."""
+        layout = self._layout
+        if not layout.version.exists():
+            yield Finding(
+                "data directory", f"{layout.data} is no data directory of Headrace: {layout.version.name} is missing.",
+                "Name the one that `headrace up` was started with (--data DIR), or restore that file from a backup.",
+            )  # fmt: skip
+            return
+        form = list(self._format())
+        yield from form
+        yield from self._permissions()
+        yield from self._space()
+        if form:
+            return
+        yield from self._processes()
+        for folder in _folders(layout.streams):
+            yield from self._stream(folder)
+        yield from self._checkpoints()
+        yield from self._invokes()
+        yield from self._table()
+
+    def _format(self) -> Iterator[Finding]:
+        path = self._layout.version
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=dict[str, int])["format"]
+        except (OSError, msgspec.DecodeError, KeyError):
+            mend = f'Restore it from a backup; it should read {{"format":{DATA_FORMAT}}}.'
+            yield Finding("format", f"{path} is damaged.", mend)
+            return
+        if found > DATA_FORMAT:
+            problem = f"{self._layout.data} is of format {found}; this version knows {DATA_FORMAT}."
+            yield Finding("format", problem, "Install the newer version: pip install -U headrace")
+
+    def _permissions(self) -> Iterator[Finding]:
+        layout = self._layout
+        if os.statvfs(layout.data).f_flag & os.ST_RDONLY:
+            mend = "Remount it for writing; after an error of the file system check that first (fsck)."
+            yield Finding("permissions", f"{layout.data} is on a disk that is mounted read-only.", mend)
+            return
+        folders = [layout.data, layout.streams, layout.checkpoints, layout.invokes, layout.table, layout.buckets]
+        files = [*layout.streams.glob("*/*"), *layout.checkpoints.glob("*/*/*"), *layout.buckets.glob("*")]
+        for path in (*folders, *files):
+            needed = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+            if path.exists() and not os.access(path, needed):
+                mend = f"Give the user that runs `headrace up` the directory: chown -R USER {layout.data}"
+                yield Finding("permissions", f"{path} can't be read and written by this user.", mend)
+                return
+
+    def _space(self) -> Iterator[Finding]:
+        free = shutil.disk_usage(self._layout.data).free
+        if free < FREE_LITTLE:
+            yield Finding(
+                "disk", f"{free / 1e6:,.0f} MB are free on the disk of {self._layout.data}.",
+                "Free space, or shorten the stream's retention; writing resumes by itself.", serious=free < FREE_MIN,
+            )  # fmt: skip
+
+    def _processes(self) -> Iterator[Finding]:
+        layout = self._layout
+        sockets = (layout.table_socket, layout.runtime_socket)
+        longest = max(len(os.fsencode(path)) for path in sockets)
+        if longest > _SOCKET_BYTES_MAX:
+            mend = "Set TMPDIR to a shorter path, such as /tmp."
+            yield Finding("sockets", f"The path of the sockets, {layout.sockets}, is too long.", mend)
+            return
+        if self._mend or not disk.is_locked(layout.data / "lock"):
+            left = [path for path in sockets if path.exists()]
+            if left:
+                done = "removed" if self._mend else None
+                for path in left if self._mend else ():
+                    path.unlink()
+                problem = f"{layout.sockets} has sockets of a backend that was killed."
+                yield Finding("sockets", problem, "The next start replaces them.", serious=False, repaired=done)
+            return
+        for path in sockets:
+            client = rpc.Client(path, patience_s=1.0)
+            try:
+                client.call("ping")
+            except HeadraceError as error:
+                mend = f"See {layout.logs / path.stem}.log; `headrace up` restarts what ends."
+                yield Finding("processes", error.problem, mend)
+            finally:
+                client.close()
+
+    def _stream(self, folder: Path) -> Iterator[Finding]:
+        try:
+            entry = catalog.load(folder)
+        except DataDirectoryError as error:
+            yield Finding("stream", error.problem, error.hint)
+            return
+        if entry is None:
+            return
+        try:
+            found = repair.scan(folder)
+        except (HeadraceError, OSError) as error:
+            yield Finding("log", f"{folder} can't be read: {error}", "Check the disk (dmesg, SMART).")
+            return
+        for damage in found:
+            yield self._damage(folder, damage)
+
+    def _damage(self, folder: Path, damage: Damage) -> Finding:
+        numbers = repair.lost(folder, damage)
+        where = f"{folder.name}: bytes {damage.position} to {damage.end} of the log ({damage.reason})"
+        what = f", {len(numbers)} records of shard {damage.shard} from number {numbers[0]}" if numbers else ""
+        mend = "Readers go on around it. Stop the backend and run `headrace doctor --repair` to set it aside."
+        repaired = None
+        if not repair.can_set_aside(damage):
+            mend = "Readers go on around it; there is nothing to do, or restore a backup."
+        elif self._mend:
+            try:
+                repaired = f"set aside in {repair.set_aside(folder, damage, self._aside / 'streams' / folder.name)}"
+            except StorageError as error:
+                mend = f"It could not be set aside: {error.problem} {error.hint}"
+        return Finding("log", f"{where} can't be read{what}.", mend, repaired=repaired)
+
+    def _checkpoints(self) -> Iterator[Finding]:
+        mend = "The function then reads its shard anew: stop the backend and run `headrace doctor --repair`."
+
+        def read(path: Path) -> None:
+            checkpoint = Checkpoint.open(path, disk.ReadingDisk())
+            if checkpoint is not None:
+                checkpoint.close()
+
+        yield from self._files("checkpoint", self._layout.checkpoints.glob("*/*/shardId-*"), read, mend)
+
+    def _invokes(self) -> Iterator[Finding]:
+        mend = "It is never called: stop the backend and run `headrace doctor --repair`."
+
+        def read(path: Path) -> None:
+            msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])["payload"]
+
+        yield from self._files("invoke", self._layout.invokes.glob("*/[!.]*.json"), read, mend)
+
+    def _files(self, what: str, paths: Iterator[Path], read: Callable[[Path], None], mend: str) -> Iterator[Finding]:
+        """Yield the files that `read` refuses; a repair moves them out of the way."""
+        for path in sorted(paths):
+            try:
+                read(path)
+            except FileNotFoundError:
+                continue  # done with meanwhile
+            except (HeadraceError, OSError, msgspec.DecodeError, KeyError) as error:
+                problem = error.problem if isinstance(error, HeadraceError) else f"{path} can't be read: {error!r}"
+                yield Finding(what, problem, mend, repaired=self._move_aside(path) if self._mend else None)
+
+    def _move_aside(self, path: Path) -> str:
+        kept = self._aside / path.relative_to(self._layout.data)
+        disk.make_folder(kept.parent)
+        path.replace(kept)
+        disk.DISK.sync_folder(kept.parent)
+        disk.DISK.sync_folder(path.parent)
+        return f"moved to {kept}"
+
+    def _table(self) -> Iterator[Finding]:
+        folder = self._layout.table
+        started = (folder / "format.json").exists()
+        if started and not (folder / "db" / "CURRENT").exists() and any(self._layout.checkpoints.glob("*/*/*")):
+            yield Finding("table", f"{folder / 'db'} holds no table store.", "Restore the data from a backup.")
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
