@@ -1,0 +1,124 @@
+"""The metrics in what functions print: EMF lines, read from their logs as these grow.
+
+A log is followed by its inode: rotated away under `<name>.1`, its rest is read there first; emptied, it is read from
+its start. Reading is cheap where there is nothing: one `stat` a file.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headrace.metrics.series import Series, acceptable
+from headrace.metrics.store import Store
+
+READ_BYTES = 1024 * 1024  # at once; a longer line is no EMF line
+READ_BYTES_MAX = 32 * READ_BYTES  # of one file at a time
+DIMENSIONS_MAX = 30
+
+_decode = msgspec.json.decode
+
+
+class Logs:
+    """The logs of all functions: `<folder>/<function>/<slot>.log`. `cursors` say how far each was read."""
+
+    def __init__(self, folder: Path, cursors: dict[str, tuple[int, int]]) -> None:
+        self._folder = folder
+        self.cursors = dict(cursors)
+
+    def read(self) -> Iterator[bytes]:
+        """Yield what came since, in blocks of whole lines."""
+        seen = set()
+        for path in self._folder.glob("*/*.log"):
+            key = f"{path.parent.name}/{path.name}"
+            seen.add(key)
+            try:
+                yield from self._follow(key, path)
+            except OSError:
+                continue  # rotated or removed at this moment: the next time tells
+        for key in self.cursors.keys() - seen:
+            del self.cursors[key]
+
+    def _follow(self, key: str, path: Path) -> Iterator[bytes]:
+        inode, offset = self.cursors.get(key, (0, 0))
+        now = path.stat()
+        if now.st_ino != inode:
+            old = path.with_name(path.name + ".1")
+            if inode and old.exists() and old.stat().st_ino == inode:
+                for block, at in _blocks(old, offset):
+                    yield block
+                    self.cursors[key] = inode, at
+            inode, offset = now.st_ino, 0
+        elif now.st_size < offset:
+            offset = 0
+        elif now.st_size == offset:
+            return
+        self.cursors[key] = inode, offset
+        for block, at in _blocks(path, offset):
+            yield block
+            self.cursors[key] = inode, at
+
+
+def _blocks(path: Path, offset: int) -> Iterator[tuple[bytes, int]]:
+    """Yield whole lines from an offset, and the offset behind them."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for _ in range(READ_BYTES_MAX // READ_BYTES):
+            block = os.pread(fd, READ_BYTES, offset)
+            whole = block.rfind(b"\n") + 1
+            if not whole and len(block) < READ_BYTES:
+                return
+            offset += whole or len(block)
+            yield block[:whole], offset
+    finally:
+        os.close(fd)
+
+
+class Values:
+    """Collects the values of many lines, so that the store is handed each series' once."""
+
+    def __init__(self, now_ms: int) -> None:
+        self._now_ms = now_ms
+        self._found: dict[tuple[Series, int, str], list[float]] = {}
+        self.refused = 0  # lines that look like EMF and are none, or are too old
+
+    def take(self, block: bytes) -> None:
+        """Take every EMF line of a block."""
+        if b'"_aws"' in block:
+            for line in block.splitlines():
+                if line[:1] == b"{" and b'"_aws"' in line:
+                    try:
+                        self._take(_decode(line))
+                    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+                        self.refused += 1
+
+    def into(self, store: Store) -> None:
+        """Hand everything to the store."""
+        for (series, minute_ms, unit), values in self._found.items():
+            store.record(series, minute_ms, values, unit)
+        self._found.clear()
+
+    def _take(self, line: dict[str, Any]) -> None:
+        about = line["_aws"]
+        at_ms = int(about["Timestamp"])
+        if not acceptable(at_ms, self._now_ms):
+            raise ValueError(at_ms)
+        minute_ms = at_ms - at_ms % 60_000
+        for directive in about["CloudWatchMetrics"]:
+            for names in directive.get("Dimensions") or [[]]:
+                if len(names) > DIMENSIONS_MAX:
+                    raise ValueError(names)
+                dimensions = [(str(name), str(line[name])) for name in names]
+                for metric in directive["Metrics"]:
+                    value = line.get(metric["Name"])
+                    if value is None:
+                        continue
+                    values = value if isinstance(value, list) else [value]
+                    if not math.isfinite(sum(values)):  # raises for what is no number
+                        raise ValueError(values)
+                    series = Series.of(directive["Namespace"], metric["Name"], dimensions)
+                    key = series, minute_ms, metric.get("Unit", "None")
+                    self._found.setdefault(key, []).extend(values)
