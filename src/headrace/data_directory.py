@@ -15,6 +15,8 @@ from headrace.settings import DATA_FORMAT, Layout
 def held(layout: Layout) -> Iterator[None]:
     """Make the data directory if it is missing, refuse one that can't be used, and hold it."""
     try:
+        if layout.version.exists():
+            _check_format(layout)  # first of all: in one that is refused nothing is made
         for folder in (layout.data, layout.streams, layout.checkpoints, layout.invokes, layout.table):
             disk.make_folder(folder)
         for folder in (layout.buckets, layout.logs, layout.sockets):
@@ -26,16 +28,14 @@ def held(layout: Layout) -> Iterator[None]:
             f"{layout.data} can't be written: {error.strerror}.",
             "Give this user write permission, mount it for writing, or name another directory with --data.",
         ) from error
-    _check_format(layout)
     with disk.locked(layout.data / "lock", "headrace up"):
+        if not layout.version.exists():
+            disk.write_file(layout.version, msgspec.json.encode({"format": DATA_FORMAT}))
         yield
     shutil.rmtree(layout.sockets, ignore_errors=True)
 
 
 def _check_format(layout: Layout) -> None:
-    if not layout.version.exists():
-        disk.write_file(layout.version, msgspec.json.encode({"format": DATA_FORMAT}))
-        return
     try:
         found = msgspec.json.decode(layout.version.read_bytes(), type=dict[str, int])["format"]
     except (msgspec.DecodeError, KeyError) as error:

@@ -118,6 +118,14 @@ class OsDisk:
         return sorted(os.listdir(folder)) if folder.exists() else []
 
 
+class ReadingDisk(OsDisk):
+    """The real disk, only looked at: files open on a disk that is mounted read-only, too."""
+
+    def open(self, path: Path, *, create: bool = False) -> File:
+        """Open for reading alone."""
+        return OsFile(path, os.O_RDONLY)
+
+
 DISK = OsDisk()
 
 
@@ -153,6 +161,32 @@ def write_file(path: Path, body: bytes) -> None:
         raise storage_error(path, error) from error
 
 
+def copy_file(source: Path, target: Path, length: int | None = None) -> int:
+    """Copy a file's first `length` bytes (None: all it has now) to a new file, durably; return how many there were.
+
+    The target's folder must be there; sync it when everything is in it. Raises OSError.
+    """
+    with source.open("rb") as reading, target.open("xb") as writing:
+        left = os.fstat(reading.fileno()).st_size if length is None else length
+        copied = 0
+        while chunk := reading.read(min(left - copied, 1024 * 1024)):
+            copied += writing.write(chunk)
+        writing.flush()
+        os.fsync(writing.fileno())
+    return copied
+
+
+def link_file(source: Path, target: Path) -> int:
+    """Give a file that never changes a second name, or copy it where that can't be; return its length."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
+            raise
+        return copy_file(source, target)
+    return target.stat().st_size
+
+
 def storage_error(path: Path, error: OSError) -> StorageError:
     """Return the StorageError that tells an operator what to do about `error`."""
     hints = {
@@ -185,8 +219,24 @@ def locked(path: Path, owner: str) -> Iterator[None]:
                 f"{path.parent} is in use by {holder or 'another process'}.",
                 "Stop that one first, or give another --data directory.",
             ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{owner} (pid {os.getpid()})".encode(), 0)
+        with contextlib.suppress(OSError):  # the text is only for people: a full disk does not cost the lock
+            os.ftruncate(fd, os.pwrite(fd, f"{owner} (pid {os.getpid()})".encode(), 0))
         yield
+    finally:
+        os.close(fd)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock on `path`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
     finally:
         os.close(fd)

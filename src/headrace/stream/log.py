@@ -60,11 +60,18 @@ class Removed(NamedTuple):
 
 @dataclass
 class Stats:
-    """What a log accepted since it was opened. `records / commits` is the mean group."""
+    """What a log accepted since it was opened. `records / commits` is the mean group.
+
+    `puts` are PutRecords requests, `failed_puts` those of which no record was accepted; `throttled` are records that
+    were refused because of their shard's limits.
+    """
 
     records: int = 0
     bytes: int = 0
     commits: int = 0
+    puts: int = 0
+    failed_puts: int = 0
+    throttled: int = 0
 
 
 @dataclass

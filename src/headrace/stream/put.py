@@ -29,6 +29,9 @@ _Key = Annotated[str, Meta(min_length=1, max_length=256)]
 _HashKey = Annotated[str, Meta(pattern=r"\A(0|([1-9][0-9]{0,38}))\Z")]
 _Sequence = Annotated[str, Meta(pattern=r"\A(0|([1-9][0-9]{0,128}))\Z")]
 
+TOO_FAST = "ProvisionedThroughputExceededException"
+
+_Place = tuple[int, bytes, bytes]  # shard, key, data
 Parse = Callable[[str, bytes], dict[str, Any]]
 
 
@@ -73,6 +76,8 @@ class Puts:
         stream = self._stream(request, "PutRecords", body)
         if len(body) > RECORD_BYTES_MAX:
             _check_sizes(request.Records)
+        stats = stream.log.stats
+        stats.puts += 1
         router = stream.router
         entries = [
             (
@@ -84,15 +89,42 @@ class Puts:
             )
             for entry in request.Records
         ]
+        limits = self._streams.limits_of(stream)
+        if limits is not None:
+            now_s = self._streams.now_s()
+            fits = [limits[shard].put(now_s, len(key) + len(data)) for shard, key, data in entries]
+            if not all(fits):
+                return await self._put_partly(stream, entries, fits)
         try:
             appended = await stream.log.append(entries)
         except StorageError as error:
-            failure = ("InternalFailure", f"{error.problem} {error.hint}".rstrip())
-            return _all_failed([failure] * len(entries))
+            stats.failed_puts += 1
+            return _all_failed([_internal(error)] * len(entries))
         except Throttled:
-            slow = "ProvisionedThroughputExceededException"
-            return _all_failed([(slow, _rate_exceeded(stream, shard)) for shard, _, _ in entries])
+            stats.failed_puts += 1
+            return _all_failed([_too_fast(stream, shard) for shard, _, _ in entries])
         return _all_accepted(stream, [shard for shard, _, _ in entries], appended)
+
+    async def _put_partly(self, stream: LiveStream, entries: list[_Place], fits: list[bool]) -> bytes:
+        """Append the entries that fit into their shards' limits; the answer refuses the others one by one."""
+        taken = [entry for entry, fit in zip(entries, fits, strict=True) if fit]
+        stream.log.stats.throttled += len(entries) - len(taken)
+        places: list[Any] = []
+        if taken:
+            try:
+                places = _places(stream, [shard for shard, _, _ in taken], await stream.log.append(taken))
+            except StorageError as error:
+                places = [_failure(*_internal(error))] * len(taken)
+            except Throttled:
+                places = [_failure(*_too_fast(stream, shard)) for shard, _, _ in taken]
+        stream.log.stats.failed_puts += not any("SequenceNumber" in place for place in places)
+        rest = iter(places)
+        records = [
+            next(rest) if fit else _failure(*_too_fast(stream, entry[0]))
+            for entry, fit in zip(entries, fits, strict=True)
+        ]
+        failed = sum("ErrorCode" in record for record in records)
+        return msgspec.json.encode({"FailedRecordCount": failed, "Records": records, "EncryptionType": "NONE"})
 
     async def put_record(self, body: bytes) -> bytes:
         """Append one record."""
@@ -110,10 +142,14 @@ class Puts:
             shard = stream.router[request.PartitionKey]
         else:
             shard = _by_hash(stream, request.ExplicitHashKey)
+        limits = self._streams.limits_of(stream)
+        if limits is not None and not limits[shard].put(self._streams.now_s(), len(key) + len(request.Data)):
+            stream.log.stats.throttled += 1
+            raise WireError(*_too_fast(stream, shard))
         try:
             first, arrival = await stream.log.append(((shard, key, request.Data),))
         except Throttled:
-            raise WireError("ProvisionedThroughputExceededException", _rate_exceeded(stream, shard)) from None
+            raise WireError(*_too_fast(stream, shard)) from None
         number = sequence_base(stream.shard_created_s[shard], shard, arrival[shard] // 1000)
         number += first[shard] * _NUMBER_STEP
         return f'{{"ShardId":"{stream.shard_ids[shard]}","SequenceNumber":"{number}","EncryptionType":"NONE"}}'.encode()
@@ -173,8 +209,18 @@ def _too_large(places: list[tuple[str, int]]) -> WireError:
     return WireError("ValidationException", count + errors)
 
 
-def _rate_exceeded(stream: LiveStream, shard: int) -> str:
+def _too_fast(stream: LiveStream, shard: int) -> tuple[str, str]:
+    """Return the code and the message for what a shard has no room for now."""
+    return TOO_FAST, rate_exceeded(stream, shard)
+
+
+def rate_exceeded(stream: LiveStream, shard: int) -> str:
+    """Return AWS's message for a shard that is asked for more than its limits."""
     return f"Rate exceeded for shard {stream.shard_ids[shard]} in stream {stream.name} under account {ACCOUNT}."
+
+
+def _internal(error: StorageError) -> tuple[str, str]:
+    return "InternalFailure", f"{error.problem} {error.hint}".rstrip()
 
 
 def _all_accepted(stream: LiveStream, shards: list[int], appended: Appended) -> bytes:
@@ -196,7 +242,23 @@ def _all_accepted(stream: LiveStream, shards: list[int], appended: Appended) -> 
     return "".join(parts).encode()
 
 
+def _places(stream: LiveStream, shards: list[int], appended: Appended) -> list[dict[str, str]]:
+    """Return where each of the records went that were appended; `shards` are theirs, in order."""
+    following = dict(appended.first_number)
+    places = []
+    for shard in shards:
+        base = sequence_base(stream.shard_created_s[shard], shard, appended.arrival_ms[shard] // 1000)
+        number = base + following[shard] * _NUMBER_STEP
+        following[shard] += 1
+        places.append({"SequenceNumber": str(number), "ShardId": stream.shard_ids[shard]})
+    return places
+
+
+def _failure(code: str, message: str) -> dict[str, str]:
+    return {"ErrorCode": code, "ErrorMessage": message}
+
+
 def _all_failed(failures: list[tuple[str, str]]) -> bytes:
-    records = [{"ErrorCode": code, "ErrorMessage": message} for code, message in failures]
+    records = [_failure(code, message) for code, message in failures]
     answer = {"FailedRecordCount": len(records), "Records": records, "EncryptionType": "NONE"}
     return msgspec.json.encode(answer)

@@ -9,6 +9,7 @@ from headrace.errors import UsageError
 from headrace.record import Record, parse_sequence_number, sequence_base, shard_id
 from headrace.stream import iterators
 from headrace.stream.iterators import Iterator
+from headrace.stream.put import TOO_FAST, rate_exceeded
 from headrace.stream.streams import LiveStream, Streams
 from headrace.system import ACCOUNT
 from headrace.wire import WireError
@@ -103,18 +104,28 @@ class Reads:
             raise _no_shard(at.stream, at.shard)
         if owner is not None and owner != at.stream:
             raise WireError("InvalidArgumentException", f"The ShardIterator is none of the stream {owner}.")
+        limits = self._streams.limits_of(stream)
+        bytes_max = ANSWER_BYTES_MAX
+        if limits is not None:
+            bytes_max = limits[at.shard].get(self._streams.now_s(), ANSWER_BYTES_MAX)
+            if not bytes_max:
+                raise WireError(TOO_FAST, rate_exceeded(stream, at.shard))
         following = stream.log.next_number[at.shard]
         if at.number >= following:
             return msgspec.json.encode(_Answer([], self._iterator(stream, at.shard, at.number, at.position), 0))
         horizon_ms = stream.horizon_ms(now_ms)
 
-        def read() -> bytes:
-            records, number, position = _visible(stream, at, limit, horizon_ms)
+        def read() -> tuple[bytes, int]:
+            records, number, position = _visible(stream, at, limit, bytes_max, horizon_ms)
             behind_ms = max(0, now_ms - records[-1].arrival_ms) if records and number < following else 0
             iterator = self._iterator(stream, at.shard, number, position)
-            return msgspec.json.encode(_Answer(_written(stream, at.shard, records), iterator, behind_ms))
+            size = sum(len(each.data) + len(each.key.encode()) for each in records) if limits is not None else 0
+            return msgspec.json.encode(_Answer(_written(stream, at.shard, records), iterator, behind_ms)), size
 
-        return await self._streams.read(read)
+        answer, size = await self._streams.read(read)
+        if limits is not None:
+            limits[at.shard].gave(self._streams.now_s(), size)
+        return answer
 
     # --- shared ---
 
@@ -168,14 +179,16 @@ def _number_of(stream: LiveStream, shard: int, text: str, *, after: bool) -> int
     return found.number + 1 if after else found.number
 
 
-def _visible(stream: LiveStream, at: Iterator, limit: int, horizon_ms: int) -> tuple[list[Record], int, int]:
+def _visible(
+    stream: LiveStream, at: Iterator, limit: int, bytes_max: int, horizon_ms: int
+) -> tuple[list[Record], int, int]:
     """Return records from `at` on, and the number and position to go on from; skips what arrived before the horizon."""
     reader = stream.reader
-    records, position = reader.records(at.position, at.shard, at.number, limit, ANSWER_BYTES_MAX)
+    records, position = reader.records(at.position, at.shard, at.number, limit, bytes_max)
     number = at.number
     if records and records[0].arrival_ms < horizon_ms:
         number, position = reader.find_time(at.shard, horizon_ms)
-        records, position = reader.records(position, at.shard, number, limit, ANSWER_BYTES_MAX)
+        records, position = reader.records(position, at.shard, number, limit, bytes_max)
     return records, records[-1].number + 1 if records else number, position
 
 

@@ -242,7 +242,7 @@ class Reader:
             body = kept[1]
         else:
             data = file.window.body(at, frame)
-            if not segment.body_is_whole(frame, data):
+            if frame.flags or not segment.body_is_whole(frame, data):
                 return self._read_damaged(at, frame, data, number, count)
             body = segment.open_body(frame, data)
         records, size = segment.decode_records(frame, body, number, count, bytes_max, at_least=1 if first else 0)
@@ -257,7 +257,7 @@ class Reader:
         """Do as `_read` for a body with damage in it; a frame is small enough to leave the bound on bytes aside."""
         readable, lost = segment.decode_damaged(frame, body)
         end = at + FRAME_HEADER_BYTES + frame.body_bytes
-        for place in lost:
+        for place in lost if not frame.flags & segment.LOSSY else ():
             self._tell(Damage(at, end, "CRC of a record", frame.shard, place))
         rest = [record for record in readable if record.number >= number]
         records = rest[:count]

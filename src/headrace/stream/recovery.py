@@ -41,11 +41,11 @@ def recover(folder: Path, disk: Disk, board: Board, shards: int) -> Recovered:
     Raises OSError, or DataDirectoryError for a segment of a newer version.
     """
     bases = segment_bases(disk.list(folder))
-    walk = _Walk(board.durable)
+    walk = Walk(board.durable)
     created_ms = 0
     for at in _last_with_header(folder, disk, bases, walk):
         limit = bases[at + 1] if at + 1 < len(bases) else None
-        header = _walk_file(folder, disk, bases[at], limit, walk)
+        header = walk_file(folder, disk, bases[at], limit, walk)
         created_ms = header.created_ms if header else 0
     if walk.never_used is not None:
         bases.remove(walk.never_used)
@@ -78,12 +78,13 @@ def _first_of_frames(folder: Path, disk: Disk, bases: list[int]) -> dict[int, in
         while (position := window.find_frame(position, limit)) < limit:
             frame = window.frame(position, limit)
             assert frame is not None
-            first.setdefault(frame.shard, frame.first_number)
+            if frame.shard != segment.FILLER:
+                first.setdefault(frame.shard, frame.first_number)
             position += segment.FRAME_HEADER_BYTES + frame.body_bytes
     return first
 
 
-def _last_with_header(folder: Path, disk: Disk, bases: list[int], walk: "_Walk") -> range:
+def _last_with_header(folder: Path, disk: Disk, bases: list[int], walk: "Walk") -> range:
     """Return the places in `bases` to walk: from the last segment whose header is whole, which `walk` starts from."""
     for at in reversed(range(len(bases))):
         header = load_header(folder, disk, bases[at])
@@ -94,7 +95,7 @@ def _last_with_header(folder: Path, disk: Disk, bases: list[int], walk: "_Walk")
     return range(len(bases))
 
 
-class _Walk:
+class Walk:
     """Goes over segments' frames and collects how the log stands."""
 
     def __init__(self, durable: int) -> None:
@@ -125,7 +126,8 @@ class _Walk:
                     return
                 self.damage.append(Damage(self.end, after, "CRC of records", frame.shard, frame.first_number))
             self.commit, self.group = frame.commit, self.end - frame.group_offset
-            self.shards[frame.shard] = frame.first_number + frame.count, frame.arrival_ms
+            if frame.shard != segment.FILLER:
+                self.shards[frame.shard] = frame.first_number + frame.count, frame.arrival_ms
             self.end = after
 
     def add_board(self, board: Board) -> None:
@@ -155,8 +157,13 @@ class _Walk:
         return False
 
 
-def _walk_file(folder: Path, disk: Disk, base: int, limit: int | None, walk: _Walk) -> Header | None:
-    """Walk the segment at `base`; the last one (`limit` is None) is then cut to its whole frames and synced."""
+def walk_file(
+    folder: Path, disk: Disk, base: int, limit: int | None, walk: Walk, *, settle: bool = True
+) -> Header | None:
+    """Walk the segment at `base`; the last one (`limit` is None) is then cut to its whole frames and synced.
+
+    Without `settle` nothing is written.
+    """
     path = segment_path(folder, base)
     with contextlib.closing(disk.open(path)) as file:
         header, header_bytes = segment.read_header(file.read_at, path.name)
@@ -173,10 +180,10 @@ def _walk_file(folder: Path, disk: Disk, base: int, limit: int | None, walk: _Wa
                 return None
             walk.damage.append(Damage(base, first, "segment header"))
         walk.frames(window, first, end)
-        if limit is None:
+        if limit is None and settle:
             _make_durable(file, base, max(walk.group, base) if walk.group != first else base, walk.end)
             disk.sync_folder(folder)
-        elif walk.end < limit:
+        elif limit is not None and walk.end < limit:
             walk.damage.append(Damage(walk.end, limit, "missing"))
             walk.end = limit
     return header

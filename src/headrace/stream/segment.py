@@ -25,6 +25,9 @@ FRAME_BODY_BYTES = 256 * 1024  # a frame takes no further record beyond this; on
 KEY_BYTES_MAX = 2**16 - 1
 DATA_BYTES_MAX = 10 * 1024 * 1024
 
+FILLER = 2**32 - 1  # as a frame's shard: it stands where damage was set aside, and holds no records
+LOSSY = 1  # a frame's flag: records of it are known to be lost; each one counts only if its own CRC is right
+
 _MAGIC = b"HRSEG"
 _PREFIX = struct.Struct("<5sBHI")  # magic, version, 0, length of the JSON; then the CRC of these and the JSON
 _CRC = struct.Struct("<I")

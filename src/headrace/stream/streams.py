@@ -7,6 +7,7 @@ exists from the start and can't be deleted over the wire; the others come and go
 import asyncio
 import contextlib
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from headrace.disk import DISK, Disk, make_folder
 from headrace.errors import DataDirectoryError
 from headrace.record import sequence_base, shard_id
 from headrace.stream import catalog
+from headrace.stream.limits import ShardLimits
 from headrace.stream.log import Log, Removed
 from headrace.stream.reader import Reader
 from headrace.stream.shards import Router
@@ -44,6 +46,7 @@ class LiveStream:
         self.router = Router(entry.open_ranges)
         self.shard_created_s = {shard.shard: shard.created_s for shard in entry.shards}
         self.shard_ids = {shard.shard: shard_id(shard.shard) for shard in entry.shards}
+        self.limits: defaultdict[int, ShardLimits] = defaultdict(ShardLimits)
 
     @property
     def name(self) -> str:
@@ -60,6 +63,8 @@ class Streams:
 
     def __init__(self, folder: Path, disk: Disk, now_ms: Callable[[], int]) -> None:
         self.now_ms = now_ms
+        self.now_s = clock.monotonic_s
+        self.enforce_limits = False
         self._folder = folder
         self._disk = disk
         self._entries: dict[str, catalog.Stream] = {}  # every stream, whatever its status
@@ -75,14 +80,18 @@ class Streams:
         declared: Iterable[system.Stream] = (),
         disk: Disk = DISK,
         now_ms: Callable[[], int] = clock.now_ms,
+        *,
+        enforce_limits: bool = False,
     ) -> "Streams":
         """Open every stream in `folder` and make those `declared` that are missing.
 
         What a crash interrupted is finished first: a stream that was being made is made, one that was being deleted
-        is gone. Raises DataDirectoryError or StorageError.
+        is gone. With `enforce_limits`, shards of provisioned streams take and give no more than AWS's do. Raises
+        DataDirectoryError or StorageError.
         """
         make_folder(folder)
         streams = cls(folder, disk, now_ms)
+        streams.enforce_limits = enforce_limits
         for path in sorted(path for path in folder.iterdir() if path.is_dir()):
             entry = catalog.load(path)
             if entry is None:
@@ -120,6 +129,10 @@ class Streams:
     def find(self, name: str) -> LiveStream | None:
         """Return the stream of that name, or None if there is none that takes and gives records."""
         return self._live.get(name)
+
+    def limits_of(self, stream: LiveStream) -> defaultdict[int, ShardLimits] | None:
+        """Return the limits of a stream's shards; None where they are not enforced."""
+        return stream.limits if self.enforce_limits and stream.entry.mode == "PROVISIONED" else None
 
     def all(self) -> list[LiveStream]:
         """Return every stream that takes and gives records."""

@@ -1,0 +1,233 @@
+"""`headrace doctor` on data directories that something is wrong with, and what a repair leaves."""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace import disk
+from headrace.operations.doctor import examine
+from headrace.runtime.checkpoint import Checkpoint
+from headrace.runtime.mapping import State
+from headrace.settings import Layout
+from headrace.stream import catalog, repair
+from headrace.stream.log import Log
+from headrace.stream.reader import Reader
+from support.command_line import run
+
+GROUPS, RECORDS = 6, 5  # of two shards each
+
+
+def record(group: int, shard: int, place: int) -> bytes:
+    return f"record {group} {shard} {place} ".encode() * 10
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory with a stream of two shards, a checkpoint and a journalled invoke."""
+    layout = Layout(tmp_path / "data")
+    folder = layout.streams / "events"
+    disk.make_folder(folder)
+    layout.version.write_text('{"format":1}')
+    catalog.save(folder, catalog.new_stream("events", 2, 1))
+
+    async def fill() -> None:
+        log = Log.open(folder, stream="events", shards=2, now_ms=lambda: 1_000)
+        for group in range(GROUPS):
+            await log.append([(s, b"key", record(group, s, place)) for place in range(RECORDS) for s in (0, 1)])
+        await log.close()
+
+    asyncio.run(fill())
+    path = layout.checkpoints / "store" / "events" / "shardId-000000000000"
+    disk.make_folder(path.parent)
+    Checkpoint.create(path, State(0, 0, 0)).close()
+    disk.write_file(layout.invokes / "f" / "000000000000001-a.json", b'{"payload":{}}')
+    return layout.data
+
+
+def segment_file(data: Path) -> Path:
+    (found,) = (data / "streams" / "events").glob("*.segment")
+    return found
+
+
+def flip(data: Path, needle: bytes, offset: int = 0) -> int:
+    """Change a byte at the place of `needle` in the segment; return the place."""
+    path = segment_file(data)
+    body = bytearray(path.read_bytes())
+    at = body.index(needle) + offset
+    body[at] ^= 0xFF
+    path.write_bytes(body)
+    return at
+
+
+def read(data: Path) -> tuple[dict[int, list[int]], int]:
+    """Return shard -> the numbers that can be read, and how many damaged places the reader met."""
+    reader = Reader(data / "streams" / "events")
+    numbers: dict[int, list[int]] = {}
+    for shard in (0, 1):
+        position = number = 0
+        numbers[shard] = []
+        while records := reader.records(position, shard, number, 3, 10_000)[0]:
+            for one in records:
+                assert one.data == record(one.number // RECORDS, shard, one.number % RECORDS)
+            numbers[shard] += [one.number for one in records]
+            number = records[-1].number + 1
+    damage = len(reader.damage)
+    reader.close()
+    return numbers, damage
+
+
+def findings(data: Path, **more: Any) -> list[str]:
+    return [f"{one.what}: {one.problem}" for one in examine(Layout(data), **more).findings]
+
+
+def test_nothing_is_wrong(data: Path) -> None:
+    assert findings(data) == []
+    result = run("doctor", "--data", data)
+    assert result.exit_code == 0 and result.stdout == f"nothing is wrong with installation and {data}\n"
+    assert findings(data, mend=True) == []
+    assert not (data / "damaged").exists()
+
+
+ALL = list(range(GROUPS * RECORDS))
+
+
+@pytest.mark.parametrize(
+    ("needle", "offset", "lost"),
+    [
+        (record(2, 0, 3), 5, {13}),  # a byte of one record
+        (record(0, 0, 0), 0, {0}),  # the first of all
+        (record(5, 0, 4), 7, {29}),  # the last, acknowledged as `durable` tells
+        (record(1, 0, 0), -3 - 10 * RECORDS + 4 * RECORDS, {5, 6, 7, 8, 9}),  # a length in the body's index
+        (record(3, 0, 0), -3 - 10 * RECORDS - 56 + 33, {15, 16, 17, 18, 19}),  # the frame's header
+    ],
+)
+def test_damage_in_the_log_is_found_and_set_aside(data: Path, needle: bytes, offset: int, lost: set[int]) -> None:
+    place = flip(data, needle, offset)
+    expected = [number for number in ALL if number not in lost], ALL
+    numbers, met = read(data)
+    assert met > 0 and set(numbers[0]) <= set(ALL) - lost | {13}
+    before = segment_file(data).read_bytes()
+    os.link(segment_file(data), data.parent / "shared")  # as a backup does
+    (found,) = examine(Layout(data)).findings
+    assert found.what == "log" and found.serious
+    result = run("doctor", "--data", data)
+    assert result.exit_code == 1 and "can't be read" in result.stdout and "--repair" in result.stdout
+    assert segment_file(data).read_bytes() == before  # a look changes nothing
+    mended = run("doctor", "--data", data, "--repair", "--json")
+    assert mended.exit_code == 0, mended.stdout
+    (kept,) = (data / "damaged" / "streams" / "events").iterdir()
+    position = int(kept.name.partition("-")[0])
+    assert kept.read_bytes() == before[position : position + kept.stat().st_size]
+    assert position <= place < position + kept.stat().st_size
+    assert read(data) == ({0: expected[0], 1: expected[1]}, 0)  # reading is clean, and all the rest is there
+    assert findings(data) == []
+    assert segment_file(data).stat().st_size == len(before)
+    assert (data.parent / "shared").read_bytes() == before
+    check_that_it_goes_on(data)
+
+
+def check_that_it_goes_on(data: Path) -> None:
+    """Open the log, also as if the board were lost, and append to it."""
+    (data / "streams" / "events" / "durable").unlink()
+
+    async def append() -> None:
+        log = Log.open(data / "streams" / "events", stream="events", shards=2, now_ms=lambda: 2_000)
+        assert log.damage == []
+        assert set(log.next_number) == {0, 1}
+        appended = await log.append([(0, b"key", record(GROUPS, 0, 0)), (1, b"key", record(GROUPS, 1, 0))])
+        assert appended.first_number == {0: len(ALL), 1: len(ALL)}
+        await log.close()
+
+    asyncio.run(append())
+    assert read(data)[0][0][-1] == len(ALL)
+
+
+def test_a_log_that_is_cut_short_is_filled(data: Path) -> None:
+    path = segment_file(data)
+    size = path.stat().st_size
+    os.truncate(path, size - 2000)
+    assert any("missing" in one for one in findings(data))
+    assert examine(Layout(data), mend=True).well
+    assert findings(data) == []
+    assert path.stat().st_size == size
+
+
+def test_a_torn_end_that_was_never_acknowledged_is_no_damage(data: Path) -> None:
+    with segment_file(data).open("ab") as file:
+        file.write(b"\xf7HRf" + b"x" * 500)
+    assert findings(data) == []
+
+
+def test_a_damaged_segment_header_is_told(data: Path) -> None:
+    flip(data, b'"stream"')
+    (found,) = examine(Layout(data), mend=True).findings
+    assert "segment header" in found.problem and found.repaired is None
+    assert read(data)[0] == {0: ALL, 1: ALL}
+
+
+def damage_checkpoint(data: Path) -> None:
+    (path,) = data.glob("checkpoints/*/*/*")
+    path.write_bytes(b"\xff" * path.stat().st_size)
+
+
+def damage_invoke(data: Path) -> None:
+    (path,) = data.glob("invokes/*/*")
+    path.write_bytes(b"{")
+
+
+def leave_sockets(data: Path) -> None:
+    folder = Layout(data).sockets
+    folder.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(Layout(data).table_socket))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what", "code", "mended_code"),
+    [
+        (damage_checkpoint, "checkpoint: The checkpoint", 1, 0),
+        (damage_invoke, "invoke: ", 1, 0),
+        (leave_sockets, "sockets: ", 0, 0),
+        (lambda data: (data / "headrace.json").write_text('{"format":99}'), "format: ", 1, 1),
+        (lambda data: (data / "headrace.json").write_text("{"), "format: ", 1, 1),
+        (lambda data: (data / "headrace.json").unlink(), "data directory: ", 1, 1),
+        (lambda data: shutil.rmtree(data), "data directory: ", 1, 1),
+        (lambda data: (data / "streams/events/stream.json").write_text("{"), "stream: ", 1, 1),
+    ],
+)
+def test_what_else_is_wrong(
+    data: Path, spoil: Callable[[Path], object], what: str, code: int, mended_code: int
+) -> None:
+    spoil(data)
+    (found,) = findings(data)
+    assert found.startswith(what)
+    result = run("doctor", "--data", data)
+    assert result.exit_code == code and len(result.stdout.splitlines()) == 2
+    assert run("doctor", "--data", data, "--repair").exit_code == mended_code
+    assert (findings(data) == []) == (mended_code == 0)
+
+
+def test_a_repair_beside_a_running_backend_is_refused(data: Path) -> None:
+    with disk.locked(data / "lock", "headrace up"):
+        result = run("doctor", "--data", data, "--repair")
+        assert result.exit_code == 1 and "is in use by headrace up" in result.stderr
+        text = run("doctor", "--data", data, "--json")
+    assert {one["what"] for one in json.loads(text.stdout)["findings"]} == {"processes"}  # no socket answers
+
+
+def test_the_installation_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("doctor").stdout == "nothing is wrong with installation\n"
+
+
+def test_scanning_changes_nothing(data: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}
+    repair.scan(data / "streams" / "events")
+    assert {path: path.stat().st_mtime_ns for path in data.rglob("*")} == before
