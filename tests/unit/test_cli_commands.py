@@ -12,6 +12,7 @@ import pytest
 
 from headrace.gateway.admin import Admin
 from headrace.settings import Layout
+from headrace.wire import Request, Response
 from support.command_line import run
 from support.fake_backend import Answer, FakeBackend, fake_backend
 from support.memory import MemoryBucket
@@ -182,6 +183,24 @@ def test_status_says_what_is_going_on(fake: FakeBackend, ask: Any) -> None:
         "ledger balanced, 1 pending",
     ]
     assert json.loads(ask("status", "--json").stdout) == STATUS
+
+
+@pytest.mark.parametrize(
+    ("clock", "expected"),
+    [
+        ({"streams_ahead_ms": 0, "removal_paused": False, "jump_ms": 0, "resume_ms": 0}, ""),
+        ({"streams_ahead_ms": 90_000}, "THE CLOCK WENT BACK: the streams are 90.0 s ahead"),
+        (
+            {"removal_paused": True, "jump_ms": 864_000_000, "resume_ms": 600_000},
+            "THE CLOCK IS 10.0 d after the last run: retention and TTL remove nothing",
+        ),
+        ({"removal_paused": True, "jump_ms": -864_000_000, "resume_ms": 600_000}, "10.0 d before the last run"),
+    ],
+)
+def test_status_tells_of_the_clock(fake: FakeBackend, ask: Any, clock: dict[str, Any], expected: str) -> None:
+    fake.status = {**STATUS, "clock": clock}
+    text = ask("status").stdout
+    assert expected in text and ("CLOCK" in text) is bool(expected)
 
 
 def test_verify_fails_on_a_difference(fake: FakeBackend, ask: Any) -> None:
@@ -429,6 +448,27 @@ def test_logs_are_followed(fake: FakeBackend, house: House) -> None:
 def test_streams(fake: FakeBackend, ask: Any) -> None:
     (row,) = json.loads(ask("streams", "--json").stdout)
     assert row["name"] == "events" and row["shards"] == 2 and row["retention_hours"] == 24 and row["status"] == "ACTIVE"
+    assert row["accepted"] is None  # AWS's wire does not tell
     assert "PROVISIONED" in ask("streams").stdout
+    result = ask("streams", "nothing")
+    assert result.exit_code == 1 and "Stream nothing under account" in result.stderr
     fake.streams = {}
     assert ask("streams").stdout == "no streams\n"
+
+
+def test_streams_tell_what_the_log_holds(fake: FakeBackend, ask: Any) -> None:
+    shards = {"shardId-000000000000": {"first": 10, "next": 1210, "last_arrival_ms": 1_000}}
+    damage = {"position": 7, "end": 9, "reason": "no frame"}
+
+    async def logs(request: Request) -> Response:
+        return Response(200, json.dumps({"events": {"shards": shards, "damage": [damage]}}).encode())
+
+    fake.paths = [("/_headrace/streams", logs)]
+    (row,) = json.loads(ask("streams", "--json").stdout)
+    assert (row["accepted"], row["held"], row["damage"]) == (1210, 1200, [damage])
+    first, second = json.loads(ask("streams", "events", "--json").stdout)
+    assert (first["held"], first["last_arrival"], first["state"]) == (1200, "1970-01-01T00:00:01.000Z", "open")
+    assert second["first_hash"] == str(1 << 127) and second["held"] is None
+    for arguments in (["streams"], ["streams", "events"]):
+        text = ask(*arguments).stdout
+        assert "1,200" in text and "DAMAGE in events from position 7 to 9: no frame" in text

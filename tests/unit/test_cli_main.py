@@ -22,7 +22,7 @@ CONTRACT = {
     "init": ["NAME"],
     "env": ["--json"],
     "send": ["FILE", "--pack", "--tz"],
-    "simulate": ["--devices", "--rate", "--duration"],
+    "simulate": ["--devices", "--rate", "--duration", "--seed", "--late", "--skew", "--ledger", "--verify"],
     "status": ["--verify", "--json"],
     "latest": ["DEVICE", "--json"],
     "history": ["DEVICE", "--from", "--to", "--limit", "--newest", "--cursor", "--json"],
@@ -34,6 +34,13 @@ CONTRACT = {
     "failures replay": ["ID", "--all"],
     "archive list": ["--json"],
     "streams": ["--json"],
+    "metrics": ["NAME", "--namespace", "--last", "--stat", "--json"],
+    "alarms": ["--json"],
+    "backup": ["DIR", "--json"],
+    "restore": ["DIR", "--data", "--json"],
+    "doctor": ["--repair", "--json"],
+    "trace": ["SHARD", "SEQUENCE", "--stream", "--json"],
+    "completion": ["bash", "zsh", "fish"],
 }
 
 
@@ -54,6 +61,13 @@ def test_the_readme_names_only_what_there_is() -> None:
         path = [name, *rest.split()[:1]] if name in ("failures", "archive") else [name]
         for option in re.findall(r"--[a-z-]+", rest):
             assert option in run(*path, "--help").stdout, f"headrace {name}{rest}"
+
+
+def test_the_readme_names_every_command_once() -> None:
+    text = README.read_text(encoding="utf-8")
+    named = re.findall(r"^\| `headrace ([a-z]+)(?: ([a-z]+))?", text, re.MULTILINE)
+    groups = {path[0] for path in commands(headrace) if len(path) > 1}
+    assert sorted((name, *([second] if name in groups else [])) for name, second in named) == sorted(commands(headrace))
 
 
 def test_the_tree_holds_the_contracts_commands_and_no_others() -> None:
@@ -83,6 +97,12 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, 
 def test_every_command_accepts_an_endpoint(path: tuple[str, ...]) -> None:
     result = run(*path, "--endpoint", "http://127.0.0.1:9", "--help")
     assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("path", commands(headrace), ids=" ".join)
+def test_every_command_that_shows_something_takes_json(path: tuple[str, ...]) -> None:
+    result = run(*path, "--json", "--help")
+    assert (result.exit_code == 0) == (path[0] not in ("up", "init", "completion"))
 
 
 @pytest.mark.parametrize("arguments", [["nothing"], ["status", "--nothing"], ["latest"], ["failures", "drop"]])

@@ -1,4 +1,4 @@
-"""`headrace send` and `headrace simulate` against a fake stream."""
+"""`headrace send` against a fake stream."""
 
 import gzip
 import json
@@ -173,7 +173,7 @@ def test_devices_and_zones_from_the_command_line(fake: FakeBackend, send: Any, t
 @pytest.mark.parametrize(
     ("name", "body", "arguments", "code", "message"),
     [
-        ("a.parquet", b"PAR1", [], 2, "Parquet can't be sent yet"),
+        ("a.parquet.gz", b"PAR1", [], 2, "Parquet is compressed inside"),
         ("a.txt", b"", [], 2, "--format"),
         ("a.csv", b"", [], 1, "the file is empty"),
         ("a.csv", b"device_id\nd\n", ["--tz", "Mars/Olympus"], 2, "no time zone 'Mars/Olympus'"),
@@ -213,24 +213,3 @@ def test_which_stream(fake: FakeBackend, send: Any, tmp_path: Path) -> None:
     fake.streams = {}
     result = send(path)
     assert result.exit_code == 1 and "has no stream" in result.stderr
-
-
-def test_simulate_keeps_a_ledger_of_what_was_acknowledged(fake: FakeBackend, tmp_path: Path) -> None:
-    ledger = tmp_path / "ledger.ndjson"
-    fake.refuse = lambda records: {0} if len(fake.requests) == 1 else set()
-    arguments = ["--devices", 7, "--rate", 200, "--duration", 0.2, "--seed", 3, "--ledger", ledger]
-    result = run("simulate", *arguments, "--json", "--endpoint", fake.url)
-    assert result.exit_code == 0, result.stderr
-    summary = json.loads(result.stdout)
-    assert summary["sent"] == summary["acknowledged"] == 40 and summary["devices"] == 7
-    events = {event["id"]: event for event in fake.events()}
-    assert len(events) == 40 and len({event["device_id"] for event in events.values()}) == 7
-    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
-    assert {line["id"] for line in lines} == set(events)
-    for line in lines:
-        assert line["shard"] == "shardId-000000000000" and len(line["sequence_number"]) == 56
-        assert events[line["id"]]["time"] == line["time"]
-    for event in events.values():
-        assert 0 < event["temperature"] < 40 and 20 <= event["humidity"] <= 95 and 3 < event["battery"] < 5
-    text = run("simulate", "--devices", 1, "--rate", 50, "--duration", 0.1, "--endpoint", fake.url).stdout
-    assert text.startswith("5 events sent by 1 devices, 5 acknowledged by stream events in ")

@@ -2,17 +2,16 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
 from headrace.cli.packing import ROWS_WAITING_MAX, Packer
 from headrace.cli.rows import Row
-from headrace.cli.sender import REQUEST_BYTES_MAX, Entry, Sender, to_send_again
+from headrace.cli.sender import REQUEST_BYTES_MAX, Answer, Entry, Sender, to_send_again
 from headrace.errors import HeadraceError, Throttled, Unavailable
 
-FAILED = {"ErrorCode": "InternalFailure", "ErrorMessage": "no"}
-DONE = {"SequenceNumber": "1", "ShardId": "shardId-000000000000"}
+FAILED = Answer(ErrorCode="InternalFailure", ErrorMessage="no")
+DONE = Answer("shardId-000000000000", "1")
 
 
 def entries(keys: str) -> list[Entry]:
@@ -37,7 +36,7 @@ class Stream:
         self._refuse = refuse
         self._lock = threading.Lock()
 
-    def put(self, batch: Sequence[Entry]) -> list[dict[str, Any]]:
+    def put(self, batch: Sequence[Entry]) -> list[Answer]:
         with self._lock:
             refused = self._refuse(len(self.requests), batch)
             self.requests.append(len(batch))
@@ -84,7 +83,7 @@ def test_a_request_that_is_not_answered_is_sent_again() -> None:
     calls: list[int] = []
     stream = Stream()
 
-    def put(batch: Sequence[Entry]) -> list[dict[str, Any]]:
+    def put(batch: Sequence[Entry]) -> list[Answer]:
         calls.append(len(batch))
         if len(calls) <= 2:
             raise (Unavailable if len(calls) == 1 else Throttled)("not now")
@@ -109,7 +108,7 @@ def test_a_stream_that_takes_nothing_is_given_up_with_its_reason() -> None:
 
 
 def test_what_cannot_be_mended_ends_the_sending_at_once() -> None:
-    def put(batch: Sequence[Entry]) -> list[dict[str, Any]]:
+    def put(batch: Sequence[Entry]) -> list[Answer]:
         raise HeadraceError("ValidationException: no")
 
     sender = Sender(put, wait=nothing)
@@ -132,7 +131,7 @@ def test_the_lowest_row_is_what_a_resumption_begins_with() -> None:
     go = threading.Event()
     stream = Stream()
 
-    def put(batch: Sequence[Entry]) -> list[dict[str, Any]]:
+    def put(batch: Sequence[Entry]) -> list[Answer]:
         go.wait(10)
         return stream.put(batch)
 
@@ -150,7 +149,7 @@ def test_acknowledged_records_are_told_with_their_answers() -> None:
     told: list[tuple[int, str]] = []
     stream = Stream(lambda request, batch: {1} if request == 0 else set())
     sender = Sender(
-        stream.put, lanes=1, wait=nothing, acknowledged=lambda e, a: told.append((e.first, a["SequenceNumber"]))
+        stream.put, lanes=1, wait=nothing, acknowledged=lambda e, a: told.append((e.first, a.SequenceNumber))
     )
     for entry in entries("aab"):
         sender.add(entry)

@@ -31,6 +31,7 @@ class Backend:
         if not valid:
             raise UsageError(f"{url!r} is no endpoint.", "Write it like http://127.0.0.1:4566.")
         self.url = url
+        self.is_aws = (parts.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
         self._https = parts.scheme == "https"
         self._address = parts.netloc.rpartition("@")[2]
         self._path = parts.path.rstrip("/")
@@ -55,15 +56,14 @@ class Backend:
         import boto3
         from botocore.config import Config
 
-        aws = (urlsplit(self.url).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        keys = {} if aws else {"aws_access_key_id": DUMMY_KEY, "aws_secret_access_key": DUMMY_KEY}
+        keys = {} if self.is_aws else {"aws_access_key_id": DUMMY_KEY, "aws_secret_access_key": DUMMY_KEY}
         config = Config(
             connect_timeout=CONNECT_S_MAX,
             read_timeout=timeout_s,
             retries={"mode": "standard", "total_max_attempts": 1 + retries},
             max_pool_connections=connections,
             parameter_validation=False,
-            proxies=None if aws else {},
+            proxies=None if self.is_aws else {},
         )
         with self.errors():
             return boto3.client(service, endpoint_url=self.url, region_name=region(), config=config, **keys)
@@ -97,7 +97,7 @@ class Backend:
         from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
         kind = HTTPSConnection if self._https else HTTPConnection
-        connection = kind(self._address, timeout=CONNECT_S_MAX)
+        connection = kind(self._address, timeout=min(CONNECT_S_MAX, timeout_s or CONNECT_S_MAX))
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body is not None else {})
         with contextlib.closing(connection):
             try:

@@ -66,17 +66,22 @@ def device_api(backend: Backend, operation: str, device: str, **parameters: obje
     except UnicodeEncodeError as error:
         raise UsageError("An argument is not UTF-8.", "Check the terminal's encoding (locale).") from error
     answer = invoke(backend, DEVICE_API, payload)
-    if answer.error:
-        raise function_error(DEVICE_API, answer.payload)
-    found = members(answer.payload)
+    return checked_answer(answer.payload, answer.error)
+
+
+def checked_answer(payload: bytes, error: str | None) -> bytes:
+    """Return what `device_api` answered if it is an answer; raises what it says otherwise."""
+    if error:
+        raise function_error(DEVICE_API, payload)
+    found = members(payload)
     if found is None:
         raise HeadraceError(
-            f"{DEVICE_API} answered no JSON object: {answer.payload[:200]!r}.", f"See: headrace logs {DEVICE_API}"
+            f"{DEVICE_API} answered no JSON object: {payload[:200]!r}.", f"See: headrace logs {DEVICE_API}"
         )
     status = int(bytes(found["statusCode"])) if "statusCode" in found else 200
     if status >= 400:
         raise _ERRORS.get(status, HeadraceError)(text(found, "message") or text(found, "error") or f"status {status}")
-    return answer.payload
+    return payload
 
 
 def members(payload: bytes) -> Members | None:

@@ -2,6 +2,7 @@
 
 import click
 
+from headrace.cli import completion
 from headrace.cli.backend import Backend
 from headrace.cli.functions import function_error, invoke
 from headrace.cli.options import with_backend
@@ -10,7 +11,7 @@ from headrace.cli.payload import json_text
 
 
 @click.command("invoke")
-@click.argument("function")
+@click.argument("function", shell_complete=completion.functions)
 @click.option(
     "--payload", metavar="JSON", default="{}", help="The event: JSON, @FILE, or - for standard input ({} if not given)."
 )

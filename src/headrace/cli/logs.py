@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from headrace import clock
+from headrace.cli import completion
 from headrace.cli.backend import Backend, path_segment
 from headrace.cli.options import json_option, with_backend
 from headrace.cli.output import print_json
@@ -18,7 +19,7 @@ LINES = 100
 
 
 @click.command("logs")
-@click.argument("function")
+@click.argument("function", shell_complete=completion.logs)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
 @click.option(
     "-n", "--lines", metavar="N", type=click.IntRange(0), default=LINES, help=f"Lines of each worker ({LINES})."

@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from headrace.cli.options import endpoint_option
 from headrace.errors import HeadraceError
@@ -14,7 +15,7 @@ COMMANDS = {
     "up": ("up", "Run the template on this machine until Ctrl-C."),
     "init": ("init", "Make the folder NAME with a project to edit."),
     "env": ("env", "Print the exports that point AWS SDKs at this backend."),
-    "send": ("send", "Send the rows of FILE (CSV, NDJSON, or either as .gz)."),
+    "send": ("send", "Send the rows of FILE (CSV or NDJSON, also as .gz, or Parquet)."),
     "simulate": ("simulate", "Send the events of a made-up fleet at a given rate."),
     "status": ("status", "Show what was accepted and what became of it."),
     "latest": ("devices", "Show the newest event of DEVICE, by its own time."),
@@ -24,7 +25,14 @@ COMMANDS = {
     "logs": ("logs", "Show the log of FUNCTION, or of a process."),
     "failures": ("failures", "Show and replay what functions failed on."),
     "archive": ("archive", "Look at the objects of the long-term archive."),
-    "streams": ("streams", "List the streams."),
+    "streams": ("streams", "List the streams; with NAME, the shards of that one."),
+    "metrics": ("metrics", "Show what is measured; with NAME, plot that metric."),
+    "alarms": ("alarms", "Show the alarms: which are on, since when, and why."),
+    "backup": ("backup", "Copy the data directory to the new folder DIR, at work or not."),
+    "restore": ("backup", "Copy the backup DIR to a new data directory."),
+    "doctor": ("doctor", "Say what is wrong with this installation or data, and the mend."),
+    "trace": ("trace", "Tell what became of one record, function by function."),
+    "completion": ("completion", "Print the script that has a shell complete headrace's commands."),
 }
 
 
@@ -63,6 +71,14 @@ class Tree(click.Group):
         """Write each command with the first line of its help."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin with what was typed; importing none of them."""
+        if incomplete and not incomplete[0].isalnum():
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=summary) for name, (_, summary) in COMMANDS.items() if name.startswith(incomplete)
+        ]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a HeadraceError becomes its message and exit code."""

@@ -42,9 +42,14 @@ def json_option(command: Callable[P, R]) -> Callable[P, R]:
 
 def endpoint() -> str:
     """Return the URL of the backend that the running command is pointed at."""
+    return endpoint_of(click.get_current_context())
+
+
+def endpoint_of(ctx: click.Context) -> str:
+    """Return the URL of the backend that a context's command is pointed at."""
     from headrace import settings
 
-    return settings.endpoint(click.get_current_context().meta.get(_KEY))
+    return settings.endpoint(ctx.meta.get(_KEY))
 
 
 def with_backend(command: "Callable[Concatenate[Backend, P], R]") -> Callable[P, R]:

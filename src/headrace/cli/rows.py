@@ -70,11 +70,7 @@ def csv_rows(lines: Iterable[bytes], reading: Reading) -> Iterator[Row | Bad]:
     text = _Text(lines)
     reader = csv.reader(text, strict=True)
     columns = _header(reader, text, reading.file)
-    if "device_id" not in columns and reading.device_id is None:
-        raise HeadraceError(
-            f"{reading.file} has no column device_id, only {', '.join(columns)}.",
-            "Rename the column with the device's name to device_id, or give --device-id for all rows.",
-        )
+    check_columns(columns, reading)
     encode = _csv_encoder(columns, reading)
     number = -1
     while True:
@@ -108,6 +104,15 @@ def ndjson_rows(lines: Iterable[bytes], reading: Reading) -> Iterator[Row | Bad]
             number += 1
             if number >= reading.start:
                 yield _ndjson_row(number, index + 1, body, reading)
+
+
+def check_columns(columns: list[str], reading: Reading) -> None:
+    """Raise HeadraceError unless the columns, or the reading, name the device."""
+    if "device_id" not in columns and reading.device_id is None:
+        raise HeadraceError(
+            f"{reading.file} has no column device_id, only {', '.join(columns)}.",
+            "Rename the column with the device's name to device_id, or give --device-id for all rows.",
+        )
 
 
 def partition_key(device_id: str) -> str:

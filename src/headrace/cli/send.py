@@ -20,7 +20,7 @@ from headrace.cli.output import Progress, note, print_json
 from headrace.cli.packing import Packer
 from headrace.cli.resume import Resume, state_folder
 from headrace.cli.rows import KEY_CHARACTERS_MAX, Bad, Reading, Row, csv_rows, ndjson_rows
-from headrace.cli.sender import LANES, Entry, Sender, kinesis_put
+from headrace.cli.sender import Entry, Sender, kinesis_put
 from headrace.cli.source import FORMATS, Source, format_of
 from headrace.errors import HeadraceError, UsageError
 
@@ -55,20 +55,21 @@ def send_command(
     restart: bool,
     as_json: bool,
 ) -> None:
-    """Send the rows of FILE (CSV, NDJSON, or either as .gz).
+    """Send the rows of FILE (CSV or NDJSON, also as .gz, or Parquet).
 
     A record a row, or --pack N. Rows of one device keep the file's order. Every row gets an identity made of the
     file's digest and its place, so sending a file again, or going on after an interruption, stores nothing twice.
+    Parquet needs the extra: pip install 'headrace[parquet]'.
     """
     zone = _zone(tz) if tz else None
     if device_id is not None and not 1 <= len(device_id) <= KEY_CHARACTERS_MAX:
         raise UsageError(f"--device-id has 1 to {KEY_CHARACTERS_MAX} characters.")
     kind = kind or format_of(file)
-    client = backend.client("kinesis", retries=0, connections=LANES)
+    client = backend.client("kinesis")
     with backend.errors():
         stream = streams.chosen(client, stream)
         summary = streams.describe(client, stream)
-    with closing(Source(file)) as source:
+    with closing(_opened(file, kind)) as source:
         # The stream's creation tells a new data directory from the one that took the first part.
         what = (source.digest, backend.url, stream, str(summary["StreamCreationTimestamp"]), pack, tz, device_id)
         resume = Resume(state_folder(), file, *what)
@@ -76,14 +77,31 @@ def send_command(
         if start:
             note(f"going on at row {start:,} of {file} (--restart sends all of it)")
         reading = Reading(str(file), source.digest[:16], zone, device_id, start)
-        rows = (csv_rows if kind == "csv" else ndjson_rows)(source.lines(), reading)
-        sender = Sender(kinesis_put(backend, client, stream))
+        rows = _rows(source, kind, reading)
+        sender = Sender(kinesis_put(backend, stream))
         record_bytes_max = int(summary.get("MaxRecordSizeInKiB") or 1024) * 1024
         sending = Sending(
             source, sender, resume, Packer(pack, record_bytes_max - 1024), record_bytes_max, skip_bad, start
         )
         sending.run(rows)
     _report(sending, stream, as_json)
+
+
+def _opened(file: Path, kind: str) -> Source:
+    if kind != "parquet":
+        return Source(file)
+    from headrace.cli.parquet import ParquetSource  # DuckDB: for this alone
+
+    return ParquetSource(file)
+
+
+def _rows(source: Source, kind: str, reading: Reading) -> Iterator[Row | Bad]:
+    if kind == "parquet":
+        from headrace.cli.parquet import ParquetSource
+
+        assert isinstance(source, ParquetSource)
+        return source.rows(reading)
+    return (csv_rows if kind == "csv" else ndjson_rows)(source.lines(), reading)
 
 
 @dataclass
@@ -152,11 +170,11 @@ class Sending:
             self._note()
 
     def _pass_over(self, bad: Bad) -> None:
-        where = f"{self.source.path}, line {bad.line}: {bad.problem}"
+        where = f"{self.source.path}, {self.source.unit} {bad.line}: {bad.problem}"
         if not self.skip_bad:
             self._finish()
             raise HeadraceError(
-                f"{where}.", "The rows before it were sent. Mend the line, or pass over such lines with --skip-bad."
+                f"{where}.", "The rows before it were sent. Mend it, or pass over such lines with --skip-bad."
             )
         self.bad += 1
         if self.bad <= BAD_SHOWN_MAX:
@@ -168,8 +186,8 @@ class Sending:
         if self.untimed == 1:
             self.progress.clear()
             note(
-                f"warning: line {row.line} has no time, so its time is that of its arrival, and sending the file again "
-                "stores it again"
+                f"warning: {self.source.unit} {row.line} has no time, so its time is that of its arrival, and sending "
+                "the file again stores it again"
             )
 
     def _add(self, entries: list[Entry]) -> None:

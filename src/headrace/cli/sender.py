@@ -11,7 +11,10 @@ import random
 import threading
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import msgspec
+from pybase64 import b64encode
 
 from headrace import clock
 from headrace.cli.backend import Backend
@@ -26,38 +29,59 @@ BACKOFF_S = (0.05, 3.0)  # the longest first and the longest of all waits
 
 
 class Entry(NamedTuple):
-    """A record to put. `first` is the lowest row in it, `rows` how many it holds."""
+    """A record to put. `first` is the lowest row in it, `rows` how many it holds; `note` is for the caller alone."""
 
     key: str
     data: bytes
     first: int
     rows: int = 1
+    note: str = ""
 
+
+class Answer(msgspec.Struct):
+    """What PutRecords says of one record; without an error code it is acknowledged."""
+
+    ShardId: str = ""
+    SequenceNumber: str = ""
+    ErrorCode: str | None = None
+    ErrorMessage: str | None = None
+
+
+class _Answers(msgspec.Struct):
+    Records: list[Answer]
+
+
+_answers = msgspec.json.Decoder(_Answers).decode
 
 # PutRecords' `Records` for these entries; raises Unavailable or Throttled where trying again may help.
-Put = Callable[[Sequence[Entry]], list[dict[str, Any]]]
+Put = Callable[[Sequence[Entry]], list[Answer]]
 # Told of each acknowledged record, one call at a time: the entry and its answer.
-Acknowledged = Callable[[Entry, dict[str, Any]], None]
+Acknowledged = Callable[[Entry, Answer], None]
 
 
-def kinesis_put(backend: Backend, client: Any, stream: str) -> Put:
+def kinesis_put(backend: Backend, stream: str) -> Put:
     """Return the Put that calls PutRecords on a stream."""
+    from headrace.cli.signed import SignedCalls
 
-    def put(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-        records = [{"Data": entry.data, "PartitionKey": entry.key} for entry in entries]
-        with backend.errors():
-            answer: list[dict[str, Any]] = client.put_records(StreamName=stream, Records=records)["Records"]
-        return answer
+    call = SignedCalls(backend, "kinesis", "Kinesis_20131202.", connections=LANES)
+    name = msgspec.json.encode(stream)
+    encode_key = msgspec.json.Encoder().encode
+
+    def put(entries: Sequence[Entry]) -> list[Answer]:
+        records = b",".join(
+            b'{"Data":"%b","PartitionKey":%b}' % (b64encode(entry.data), encode_key(entry.key)) for entry in entries
+        )
+        return _answers(call("PutRecords", b'{"StreamName":%b,"Records":[%b]}' % (name, records))).Records
 
     return put
 
 
-def to_send_again(entries: Sequence[Entry], answers: Sequence[dict[str, Any]]) -> list[Entry]:
+def to_send_again(entries: Sequence[Entry], answers: Sequence[Answer]) -> list[Entry]:
     """Return the records that failed, and with each the later ones of its key, which must not stay before it."""
     failed: set[str] = set()
     again = []
     for entry, answer in zip(entries, answers, strict=True):
-        if answer.get("ErrorCode"):
+        if answer.ErrorCode:
             failed.add(entry.key)
         if entry.key in failed:
             again.append(entry)
@@ -199,7 +223,7 @@ class Sender:
             self.rows += sum(e.rows for e in entries) - sum(e.rows for e in again)
             if self._acknowledged is not None:
                 for entry, answer in zip(entries, answers, strict=True):
-                    if not answer.get("ErrorCode"):
+                    if not answer.ErrorCode:
                         self._acknowledged(entry, answer)
-        problem = next((f"{a['ErrorCode']}: {a.get('ErrorMessage', '')}" for a in answers if a.get("ErrorCode")), "")
+        problem = next((f"{a.ErrorCode}: {a.ErrorMessage or ''}" for a in answers if a.ErrorCode), "")
         return again, problem

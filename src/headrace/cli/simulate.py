@@ -1,7 +1,10 @@
-"""`headrace simulate`: a fleet of made-up devices that sends at a given rate."""
+"""`headrace simulate`: a fleet of made-up devices that sends at a given rate, and whether all of it arrived."""
 
+import contextlib
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,13 +13,20 @@ import click
 from headrace import clock
 from headrace.cli import streams
 from headrace.cli.backend import Backend
-from headrace.cli.fleet import Fleet
+from headrace.cli.fleet import Fleet, Shares
 from headrace.cli.options import json_option, with_backend
 from headrace.cli.output import Progress, print_json
-from headrace.cli.sender import LANES, Acknowledged, Entry, Sender, kinesis_put
-from headrace.errors import HeadraceError
+from headrace.cli.sender import Acknowledged, Answer, Entry, Sender, kinesis_put
+from headrace.errors import HeadraceError, UsageError
+from headrace.event import times
 
 TICK_S = 0.05
+EVENTS_AT_ONCE = 2000  # made between two looks at the clock
+LEDGER_VERSION = 1
+
+
+def _share(name: str, text: str) -> Callable[..., Any]:
+    return click.option(f"--{name}", metavar="SHARE", type=click.FloatRange(0, 1), default=0.0, help=f"{text} (0).")
 
 
 @click.command("simulate")
@@ -31,7 +41,14 @@ TICK_S = 0.05
 @click.option(
     "--duration", metavar="S", type=click.FloatRange(0, min_open=True), default=10.0, help="For how many seconds (10)."
 )
-@click.option("--seed", metavar="N", type=int, help="The same readings each time.")
+@click.option("--seed", metavar="N", type=int, help="The same readings and mishaps each time.")
+@click.option("--start", metavar="T", help="The first event's time: RFC 3339 or epoch (now).")
+@_share("late", "Share of events whose time lies a minute to a day back")
+@_share("duplicate", "Share of events that are sent twice")
+@_share("skew", "Share of events from a clock that is minutes to days wrong")
+@_share("broken", "Share of records that are no events")
+@_share("poison", "Share of records that are hard to swallow: deep, wide, too large, cut short")
+@_share("offline", "Share of the time that a device is away; then it sends what it kept in one burst, or has a gap")
 @click.option("--stream", metavar="NAME", help="The stream to put to (the only one, or events).")
 @click.option(
     "--ledger",
@@ -39,70 +56,156 @@ TICK_S = 0.05
     type=click.Path(dir_okay=False, path_type=Path),
     help="Append a JSON line for each acknowledged record: shard, sequence number, device, time, id.",
 )
+@click.option(
+    "--verify",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Send nothing: look whether all that this ledger holds is in the table or in the failures.",
+)
 @json_option
 @with_backend
+@click.pass_context
 def simulate_command(
+    ctx: click.Context,
     backend: Backend,
+    /,
     devices: int,
     rate: float,
     duration: float,
     seed: int | None,
+    start: str | None,
     stream: str | None,
     ledger: Path | None,
+    verify: Path | None,
     as_json: bool,
+    **shares: float,
 ) -> None:
     """Send the events of a made-up fleet at a given rate.
 
-    Temperature, humidity and battery of each device, with a day's curve and noise.
+    Temperature, humidity and battery of each device, with a day's curve, noise and drift. What shall go wrong is given
+    as shares from 0 to 1. With --verify the exit code is 1 if anything acknowledged is missing.
     """
-    client = backend.client("kinesis", retries=0, connections=LANES)
+    if verify is not None:
+        if ledger is not None:
+            raise UsageError("--verify sends nothing, so there is nothing for --ledger.", "Give one of them.")
+        _verify(ctx, backend, verify, as_json)
+        return
+    mishaps = Shares(**{field.name: shares[field.name] for field in fields(Shares)})
+    if sum(shares.values()) - mishaps.offline > 1:
+        raise UsageError("The shares of late, duplicate, skew, broken and poison come to more than 1.")
+    client = backend.client("kinesis")
     with backend.errors():
         stream = streams.chosen(client, stream)
         streams.describe(client, stream)
+    fleet = Fleet(devices, seed, start_ms=_start_ms(start), rate=rate, shares=mishaps)
     with ExitStack() as stack:
-        acknowledged = _writer(stack.enter_context(_opened(ledger))) if ledger else None
-        sender = Sender(kinesis_put(backend, client, stream), acknowledged=acknowledged)
+        acknowledged = None
+        if ledger is not None:
+            file = stack.enter_context(_opened(ledger))
+            head = {"ledger": LEDGER_VERSION, "run": fleet.run, "stream": stream, "began": _now()}
+            file.write(json.dumps(head) + "\n")
+            acknowledged = _writer(file)
+        sender = Sender(kinesis_put(backend, stream), acknowledged=acknowledged)
         stack.callback(sender.stop)
-        began_s = clock.monotonic_s()
-        sent = _run(sender, Fleet(devices, seed), rate, duration)
-        seconds = clock.monotonic_s() - began_s
+        run = Run(sender, fleet, rate, duration)
+        run.go()
     summary = {
         "stream": stream,
         "devices": devices,
-        "sent": sent,
+        "sent": run.sent,
         "acknowledged": sender.records,
-        "seconds": round(seconds, 3),
-        "rate": round(sender.records / seconds, 1),
+        "seconds": round(run.seconds, 3),
+        "rate": round(sender.records / run.seconds, 1),
+        "behind_s": round(run.behind_s, 3),
+        "mishaps": dict(sorted(fleet.counts.items())),
     }
     if as_json:
         print_json(summary)
     else:
-        click.echo(
-            f"{sent:,} events sent by {devices:,} devices, {sender.records:,} acknowledged by stream {stream} "
-            f"in {seconds:.1f} s ({summary['rate']:,} events/s)"
-        )
+        click.echo(_summary(summary, rate))
 
 
-def _run(sender: Sender, fleet: Fleet, rate: float, duration_s: float) -> int:
-    """Send what is due at each tick, for as long as it lasts; return how many events that were."""
-    began_s, sent, total = clock.monotonic_s(), 0, max(1, round(rate * duration_s))
-    progress = Progress()
+class Run:
+    """One run: sends what is due for as long as it lasts."""
+
+    def __init__(self, sender: Sender, fleet: Fleet, rate: float, duration_s: float) -> None:
+        self._sender = sender
+        self._fleet = fleet
+        self._rate = rate
+        self._duration_s = duration_s
+        self.sent = 0
+        self.seconds = 0.0
+        self.behind_s = 0.0  # at worst, after its schedule
+
+    def go(self) -> None:
+        """Send, and wait until everything sent is acknowledged; Ctrl-C ends it early."""
+        began_s = clock.monotonic_s()
+        progress = Progress()
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                self._send_all(began_s, progress)
+            self._add(self._fleet.rest())
+            self._sender.finish()
+        finally:
+            progress.clear()
+            self.seconds = clock.monotonic_s() - began_s
+
+    def _send_all(self, began_s: float, progress: Progress) -> None:
+        number, total = 0, max(1, round(self._rate * self._duration_s))
+        while number < total and (passed_s := clock.monotonic_s() - began_s) < self._duration_s + 1:
+            due = min(total, int(passed_s * self._rate) + 1)
+            self.behind_s = max(self.behind_s, passed_s - number / self._rate)
+            upto = min(due, number + EVENTS_AT_ONCE)
+            for at in range(number, upto):
+                self._add(self._fleet.take(at))
+            number = upto
+            if number == due:
+                self._sender.flush()
+                progress.show(f"{self._sender.records:,} acknowledged  {passed_s:,.0f} of {self._duration_s:,.0f} s")
+                clock.sleep(min(TICK_S, max(0.0, number / self._rate - (clock.monotonic_s() - began_s))))
+
+    def _add(self, entries: Any) -> None:
+        for entry in entries:
+            self._sender.add(entry)
+            self.sent += 1
+
+
+def _summary(summary: dict[str, Any], rate: float) -> str:
+    lines = [
+        f"{summary['sent']:,} events sent by {summary['devices']:,} devices, {summary['acknowledged']:,} acknowledged "
+        f"by stream {summary['stream']} in {summary['seconds']:.1f} s ({summary['rate']:,} events/s)"
+    ]
+    if summary["behind_s"] > 1:
+        lines.append(f"up to {summary['behind_s']:.1f} s behind the rate that was asked for ({rate:,.0f} events/s)")
+    if summary["mishaps"]:
+        lines.append("of them " + ", ".join(f"{kind} {count:,}" for kind, count in summary["mishaps"].items()))
+    return "\n".join(lines)
+
+
+def _verify(ctx: click.Context, backend: Backend, ledger: Path, as_json: bool) -> None:
+    from headrace.cli import acknowledged
+
+    outcome = acknowledged.verify(backend, ledger)
+    if as_json:
+        print_json(outcome)
+    else:
+        click.echo(acknowledged.render(outcome))
+    if not outcome["verified"]:
+        ctx.exit(1)
+
+
+def _start_ms(start: str | None) -> int:
+    if start is None:
+        return clock.now_ms()
     try:
-        while sent < total and (passed_s := clock.monotonic_s() - began_s) < duration_s + 1:
-            due = min(total, int(passed_s * rate) + 1)
-            now_ms = clock.now_ms()
-            for number in range(sent, due):
-                sender.add(fleet.event(number, now_ms))
-            sent = max(sent, due)
-            sender.flush()
-            progress.show(f"{sender.records:,} acknowledged  {passed_s:,.0f} of {duration_s:,.0f} s")
-            clock.sleep(min(TICK_S, max(0.0, sent / rate - (clock.monotonic_s() - began_s))))
-        sender.finish()
-    except KeyboardInterrupt:
-        sender.finish()
-    finally:
-        progress.clear()
-    return sent
+        canonical = times.from_text(start)
+    except ValueError as error:
+        raise UsageError(f"--start {start!r} is no time: {error}.", "Write RFC 3339, or seconds since 1970.") from error
+    return times.to_us(canonical) // 1000
+
+
+def _now() -> str:
+    return clock.rfc3339_ms(clock.now_ms())
 
 
 def _opened(ledger: Path) -> IO[str]:
@@ -113,10 +216,10 @@ def _opened(ledger: Path) -> IO[str]:
 
 
 def _writer(file: IO[str]) -> Acknowledged:
-    def write(entry: Entry, answer: dict[str, Any]) -> None:
-        event = json.loads(entry.data)
-        line = {"shard": answer["ShardId"], "sequence_number": answer["SequenceNumber"]}
-        line |= {name: event[name] for name in ("device_id", "time", "id")}
-        file.write(json.dumps(line) + "\n")
+    write = file.write
 
-    return write
+    def note(entry: Entry, answer: Answer) -> None:
+        rest = f",{entry.note}" if entry.note else ""
+        write(f'{{"shard":"{answer.ShardId}","sequence_number":"{answer.SequenceNumber}"{rest}}}\n')
+
+    return note

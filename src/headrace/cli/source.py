@@ -8,12 +8,14 @@ from pathlib import Path
 
 from headrace.errors import HeadraceError, UsageError
 
-FORMATS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+FORMATS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Source:
-    """A file of rows. The digest is of the file as stored, compressed or not."""
+    """A file of rows. The digest is of the file as stored, compressed or not; `unit` is what messages count."""
+
+    unit = "line"
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
@@ -48,17 +50,14 @@ class Source:
 
 
 def format_of(path: Path) -> str:
-    """Return the format that the file's name tells: csv or ndjson."""
+    """Return the format that the file's name tells: csv, ndjson or parquet."""
     name = path.name.lower().removesuffix(".gz")
     suffix = Path(name).suffix
-    if suffix == ".parquet":
-        raise UsageError(
-            f"{path}: Parquet can't be sent yet.",
-            f"Convert it first, for example: duckdb -c \"COPY '{path.name}' TO '{path.stem}.csv'\"",
-        )
+    if suffix == ".parquet" and path.name.lower().endswith(".gz"):
+        raise UsageError(f"{path}: Parquet is compressed inside.", "Unpack the .gz, then send the .parquet.")
     if suffix not in FORMATS:
         raise UsageError(
             f"{path}: the name does not tell the format.",
-            "Name it .csv or .ndjson (with .gz if packed), or say --format.",
+            "Name it .csv or .ndjson (with .gz if packed) or .parquet, or say --format.",
         )
     return FORMATS[suffix]

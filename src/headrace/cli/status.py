@@ -38,9 +38,12 @@ def render(status: dict[str, Any]) -> str:
     parts = [
         f"{'ready' if status['ready'] else 'starting'}; {status['accepted']:,} records accepted",
         _functions(status["functions"]),
+        *_import_errors(status.get("import_errors", {})),
         _stores(status),
         _ledger(status),
     ]
+    if clock := _clock(status.get("clock", {})):
+        parts.append(clock)
     if "verified" in status:
         parts.append(_verification(status))
     return "\n\n".join(parts)
@@ -56,6 +59,13 @@ def _functions(functions: dict[str, dict[str, int]]) -> str:
     return table(("function", *ACCOUNT, "iterator age"), rows)
 
 
+def _import_errors(errors: dict[str, str]) -> list[str]:
+    lines = (
+        f"FUNCTION {name} CAN'T BE IMPORTED: {error} (see: headrace logs {name})" for name, error in errors.items()
+    )
+    return ["\n".join(lines)] if errors else []
+
+
 def _stores(status: dict[str, Any]) -> str:
     events, items, archive = status["events"], status["table"], status["archive"]
     exact = "" if "verified" in status else "about "
@@ -68,6 +78,21 @@ def _stores(status: dict[str, Any]) -> str:
             + (" (see: headrace failures list)" if status["failures"]["records"] else ""),
         )
     )
+
+
+def _clock(clock: dict[str, Any]) -> str:
+    """Return what is odd about the clock; nothing if nothing is."""
+    lines = []
+    if clock.get("streams_ahead_ms"):
+        ahead = duration(clock["streams_ahead_ms"])
+        lines.append(f"THE CLOCK WENT BACK: the streams are {ahead} ahead; arrivals wait for the clock to catch up")
+    if clock.get("removal_paused"):
+        jump = f"{duration(abs(clock['jump_ms']))} {'after' if clock['jump_ms'] > 0 else 'before'} the last run"
+        lines.append(
+            f"THE CLOCK IS {jump}: retention and TTL remove nothing; set it right, or they go on "
+            f"in {duration(clock['resume_ms'])}"
+        )
+    return "\n".join(lines)
 
 
 def _ledger(status: dict[str, Any]) -> str:

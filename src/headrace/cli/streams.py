@@ -4,28 +4,46 @@ from typing import Any
 
 import click
 
+from headrace import clock
 from headrace.cli.backend import Backend
 from headrace.cli.options import json_option, with_backend
 from headrace.cli.output import print_json, table
-from headrace.errors import HeadraceError, UsageError
+from headrace.errors import HeadraceError, NotFound, UsageError
 
 DEFAULT_STREAM = "events"
+Log = dict[str, dict[str, Any]]
+
+_STREAM_TABLE = (
+    ("stream", "status", "shards", "mode", "retention h", "created", "accepted", "held"),
+    ("name", "status", "shards", "mode", "retention_hours", "created", "accepted", "held"),
+)
+_SHARD_TABLE = (
+    ("shard", "state", "accepted", "held", "last arrival", "from hash key"),
+    ("shard", "state", "accepted", "held", "last_arrival", "first_hash"),
+)
 
 
 @click.command("streams")
+@click.argument("stream", metavar="[NAME]", required=False)
 @json_option
 @with_backend
-def streams_command(backend: Backend, as_json: bool) -> None:
-    """List the streams."""
+def streams_command(backend: Backend, stream: str | None, as_json: bool) -> None:
+    """List the streams; with NAME, the shards of that one."""
     client = backend.client("kinesis")
+    logs = _logs(backend)
     with backend.errors():
-        rows = [_row(describe(client, name)) for name in names(client)]
+        if stream is not None:
+            rows = [_shard_row(shard, logs.get(stream, {})) for shard in _shards(client, stream)]
+        else:
+            rows = [_row(describe(client, name), logs.get(name, {})) for name in names(client)]
+    heads, keys = _SHARD_TABLE if stream is not None else _STREAM_TABLE
     if as_json:
         print_json(rows)
     elif rows:
-        heads = ("stream", "status", "shards", "mode", "retention h", "created")
-        keys = ("name", "status", "shards", "mode", "retention_hours", "created")
         click.echo(table(heads, [[row[key] for key in keys] for row in rows]))
+        for name in [stream] if stream is not None else logs:
+            for place in logs.get(name, {}).get("damage", []):
+                click.echo(f"DAMAGE in {name} from position {place['position']} to {place['end']}: {place['reason']}")
     else:
         click.echo("no streams")
 
@@ -60,7 +78,24 @@ def chosen(client: Any, wanted: str | None) -> str:
     raise UsageError("There are several streams.", f"Say which: --stream {' | '.join(found)}.")
 
 
-def _row(summary: dict[str, Any]) -> dict[str, Any]:
+def _logs(backend: Backend) -> Log:
+    """Return what each stream's log holds, by name; nothing where there is only AWS's wire."""
+    try:
+        found: Log = backend.get("streams")
+    except NotFound:
+        return {}
+    return found
+
+
+def _shards(client: Any, stream: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for page in client.get_paginator("list_shards").paginate(StreamName=stream):
+        found += page["Shards"]
+    return found
+
+
+def _row(summary: dict[str, Any], log: dict[str, Any]) -> dict[str, Any]:
+    shards = log.get("shards", {}).values()
     return {
         "name": summary["StreamName"],
         "arn": summary["StreamARN"],
@@ -69,4 +104,21 @@ def _row(summary: dict[str, Any]) -> dict[str, Any]:
         "mode": summary.get("StreamModeDetails", {}).get("StreamMode", "PROVISIONED"),
         "retention_hours": summary["RetentionPeriodHours"],
         "created": f"{summary['StreamCreationTimestamp'].astimezone():%Y-%m-%dT%H:%M:%S%z}",
+        "accepted": sum(shard["next"] for shard in shards) if log else None,
+        "held": sum(shard["next"] - shard["first"] for shard in shards) if log else None,
+        "damage": log.get("damage", []),
+    }
+
+
+def _shard_row(shard: dict[str, Any], log: dict[str, Any]) -> dict[str, Any]:
+    found = log.get("shards", {}).get(shard["ShardId"])
+    arrival_ms = found["last_arrival_ms"] if found else 0
+    return {
+        "shard": shard["ShardId"],
+        "first_hash": shard["HashKeyRange"]["StartingHashKey"],
+        "last_hash": shard["HashKeyRange"]["EndingHashKey"],
+        "state": "closed" if shard["SequenceNumberRange"].get("EndingSequenceNumber") else "open",
+        "accepted": found["next"] if found else None,
+        "held": found["next"] - found["first"] if found else None,
+        "last_arrival": clock.rfc3339_ms(arrival_ms) if arrival_ms else None,
     }

@@ -45,7 +45,13 @@ from headrace.cli.options import ignored_endpoint_option
     multiple=True,
     help="A template parameter, or a file of them; may be given several times.",
 )
-@click.option("--enforce-limits", is_flag=True, help="Throttle at AWS's limits instead of only metering.")
+@click.option(
+    "--enforce-limits",
+    is_flag=True,
+    envvar="HEADRACE_ENFORCE_LIMITS",
+    help="Throttle at AWS's limits instead of only metering.",
+)
+@click.option("--watch", is_flag=True, help="Call saved changes of the functions' code at once; for development.")
 @click.option("--insecure", is_flag=True, help="Allow a --host that others can reach: there is no authentication yet.")
 @ignored_endpoint_option
 def up_command(
@@ -56,6 +62,7 @@ def up_command(
     parameters: tuple[str, ...],
     enforce_limits: bool,
     insecure: bool,
+    watch: bool,
 ) -> None:
     """Run the template on this machine until Ctrl-C.
 
@@ -71,5 +78,6 @@ def up_command(
         parameters=list(parameters),
         enforce_limits=enforce_limits,
         insecure=insecure,
+        watch=watch,
     )
     sys.exit(code)

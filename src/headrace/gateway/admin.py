@@ -25,12 +25,12 @@ from headrace import clock
 from headrace.archive.base import Bucket
 from headrace.errors import HeadraceError, NotFound, UsageError
 from headrace.gateway import logs
-from headrace.gateway.failures import Document, Row
+from headrace.gateway.failures import KINDS, Document, Row
 from headrace.gateway.replay import Replay, Replayer, read_document
 from headrace.settings import Layout
 from headrace.wire import Handler, Request, Response
 
-PROCESSES = ("gateway", "table", "runtime", "supervisor")
+PROCESSES = ("gateway", "table", "runtime", "metrics", "supervisor")
 LOG_LINES = 100
 LOG_LINES_MAX = 100_000
 LOG_BYTES_MAX = 1024 * 1024  # of one file in one answer
@@ -109,7 +109,7 @@ class Admin:
     def _lines(self, path: Path, query: dict[str, list[str]]) -> dict[str, Any]:
         if "offset" in query:
             offsets = dict(text.rpartition(":")[::2] for text in query["offset"])
-            part = logs.since(path, _number(offsets.get(path.stem, "0"), 1 << 62), LOG_BYTES_MAX)
+            part = logs.followed(path, _number(offsets.get(path.stem, "0"), 1 << 62), LOG_BYTES_MAX)
         else:
             lines = _number(query.get("lines", [str(LOG_LINES)])[-1], LOG_LINES_MAX)
             part = logs.tail(path, lines, LOG_BYTES_MAX)
@@ -122,7 +122,7 @@ class Admin:
         bucket = _present(self._failures, "failures")
         after, limit = query.get("after", [""])[-1], _limit(query, DOCUMENTS_MAX)
         rows: list[Row] = []
-        infos = (info for info in bucket.list() if info.key > after)
+        infos = (info for info in bucket.list() if info.key > after and info.key.startswith(KINDS))
         for count, info in enumerate(infos):
             if count >= limit or len(rows) >= ROWS_MAX:
                 return {"failures": rows, "next": after}

@@ -17,7 +17,7 @@ import msgspec
 
 from headrace.errors import HeadraceError
 
-BATCH, REJECTED = "aws/lambda/", "rejected/"
+BATCH, REJECTED, ASYNC = KINDS = "aws/lambda/", "rejected/", "async/"
 REPLAYED = "replayed_at"
 # Put into a rejected document before its replay. Where it is gone afterwards, the function has rejected it again.
 TRIED = "replay_tried_at"

@@ -1,5 +1,6 @@
 """Reading log files that others are writing: their last lines, and what came since."""
 
+import contextlib
 import io
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -41,6 +42,19 @@ def since(path: Path, offset: int, bytes_max: int) -> Part:
     if not whole and len(found) == bytes_max:
         whole = found  # one line longer than an answer may be: hand it over in parts
     return Part(whole.decode(errors="replace"), offset + len(whole))
+
+
+def followed(path: Path, offset: int, bytes_max: int) -> Part:
+    """Return as `since` does; of a file that was rotated meanwhile also what stands in the old one from `offset` on."""
+    rest = ""
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size < offset:
+            rotated = path.with_name(path.name + ".1")
+            size = rotated.stat().st_size
+            if size > offset:  # else the log was cut short, and the old one is another's
+                rest = since(rotated, offset, size - offset).text
+    part = since(path, offset, bytes_max)
+    return Part(rest + part.text, part.offset)
 
 
 def _opened(path: Path) -> BinaryIO:
