@@ -23,7 +23,8 @@ VALUE_VERSION = b"\x01"
 HEAD_BYTES = 9  # of a value, before the attributes
 _NEVER = 2**64 - 1
 _EXPIRES = slice(1, HEAD_BYTES)
-_ROUND_UP = UNIT_BYTES - 1
+_LENGTHS = [length.to_bytes(2, "big") for length in range(PARTITION_BYTES_MAX + 1)]
+_FRAME_BYTES = 2 + HEAD_BYTES  # of a row: what is neither key nor attributes
 
 
 class Chunk(NamedTuple):
@@ -72,35 +73,45 @@ def chunks_of(items: Sequence[Item], rows_max: int, bytes_max: int) -> Iterator[
     """
     rows: list[bytes] = []
     add = rows.append
-    units = room = 0
+    extra = room = 0  # write units above one a row; bytes so far
     left = rows_max
     known, head = None, head_of(None)
     try:
         for partition, sort, attributes, expires_at in items:
             first, second = partition.encode(), sort.encode()
             length = len(first)
-            size = length + len(second) + len(attributes)
-            if not (0 < length <= PARTITION_BYTES_MAX and 0 < len(second) <= SORT_BYTES_MAX):
+            if not 0 < length <= PARTITION_BYTES_MAX or not 0 < len(second) <= SORT_BYTES_MAX:
                 check_key(first, second)
-            if size > ITEM_BYTES_MAX:
-                check_item(size)
             if expires_at != known:
                 known, head = expires_at, head_of(expires_at)
-            add(length.to_bytes(2, "big") + first + second)
-            add(head + attributes)
-            units += (size + _ROUND_UP) // UNIT_BYTES
+            key = _LENGTHS[length] + first + second
+            value = head + attributes
+            add(key)
+            add(value)
+            size = len(key) + len(value) - _FRAME_BYTES
+            if size > UNIT_BYTES:
+                check_item(size)
+                extra += (size - 1) // UNIT_BYTES
             room += size
             left -= 1
             if not left or room >= bytes_max:
-                yield Chunk(rows, units)
+                yield Chunk(rows, len(rows) // 2 + extra)
                 rows = []
                 add = rows.append
-                units = room = 0
+                extra = room = 0
                 left = rows_max
     except UnicodeEncodeError as error:
         raise _not_unicode(error) from error
     if rows:
-        yield Chunk(rows, units)
+        yield Chunk(rows, len(rows) // 2 + extra)
+
+
+def units_of(pairs: Sequence[bytes]) -> list[int]:
+    """Return the write units of each row of keys and values in turn."""
+    return [
+        max(1, -(-(len(key) + len(value) - _FRAME_BYTES) // UNIT_BYTES))
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True)
+    ]
 
 
 def item_of(key: bytes, value: bytes) -> Item:

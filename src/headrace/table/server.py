@@ -6,7 +6,7 @@ applied one a turn of the loop, so that reads are served in between.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headrace import clock, disk, rpc
-from headrace.errors import NotFound, StorageError
+from headrace.errors import HeadraceError, NotFound, Throttled
+from headrace.limits import Bucket
 from headrace.table import rows
 from headrace.table.store import Page, Store
 from headrace.table.writer import Stalled, Writer
@@ -40,21 +41,36 @@ SLOWLY = Sweep()
 
 
 class Usage:
-    """What a table has seen since the process started: capacity units consumed, expired items removed."""
+    """What a table has seen since the process started.
 
-    __slots__ = ("read_units", "removed", "write_units")
+    Capacity units consumed, expired items removed, writes of an item refused because of the capacity.
+    """
+
+    __slots__ = ("read_units", "removed", "throttled", "write_units")
 
     def __init__(self) -> None:
         self.read_units = 0
         self.removed = 0
+        self.throttled = 0
         self.write_units = 0
 
 
 class TableServer:
     """Answers the table's methods. Made by `start`."""
 
-    def __init__(self, store: Store, sweep: Sweep, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sweep: Sweep,
+        now_ms: Callable[[], int],
+        may_remove: Callable[[], bool],
+        buckets: Mapping[str, Bucket],
+        now_s: Callable[[], float],
+    ) -> None:
+        self._buckets = buckets
+        self._now_s = now_s
         self._store = store
+        self._may_remove = may_remove
         self._sweep = sweep
         self._now_ms = now_ms
         self._writer = Writer(store)
@@ -67,7 +83,9 @@ class TableServer:
                 "delete": self._delete,
                 "get": self._get,
                 "query": self._query,
+                "snapshot": self._snapshot,
                 "stats": self._stats,
+                "usage": self._totals,
                 "ping": lambda _: None,
             }
         )
@@ -86,20 +104,50 @@ class TableServer:
         await self._rpc.stop()
         self._store.close()
 
-    def _put(self, params: msgspec.Raw) -> "asyncio.Future[None]":
+    def _put(self, params: msgspec.Raw) -> Awaitable[int | None]:
+        """Write rows. The result is how many of the last ones are refused for the table's capacity (nil: none)."""
         table, units, pairs = _put_decoder.decode(params)
-        self._used(table).write_units += units
+        usage = self._used(table)
+        bucket = self._buckets.get(table)
+        if bucket is not None:
+            return self._put_within(table, usage, bucket, pairs)
+        usage.write_units += units
         return self._writer.submit(partial(self._store.put, table, pairs))
+
+    async def _put_within(self, table: str, usage: Usage, bucket: Bucket, pairs: list[bytes]) -> int:
+        now_s, count = self._now_s(), 0
+        for units in rows.units_of(pairs):
+            if not bucket.take(now_s, units):
+                break
+            count += 1
+            usage.write_units += units
+        refused = len(pairs) // 2 - count
+        usage.throttled += refused
+        if count:
+            await self._writer.submit(partial(self._store.put, table, pairs[: 2 * count]))
+        return refused
+
+    def _consume(self, table: str, units: int) -> None:
+        """Count write units; raises Throttled, and counts nothing, if the table's capacity is used up."""
+        usage = self._used(table)
+        bucket = self._buckets.get(table)
+        if bucket is not None and not bucket.take(self._now_s(), units):
+            usage.throttled += 1
+            raise Throttled(
+                f"The write capacity of the table {table!r} is used up.",
+                "Try again with backoff, or raise its write units and restart.",
+            )
+        usage.write_units += units
 
     def _put_if_version(self, params: msgspec.Raw) -> "asyncio.Future[None]":
         table, units, key, value, expected = _put_if_version_decoder.decode(params)
-        self._used(table).write_units += units
+        self._consume(table, units)
         apply = partial(self._store.put_if_version, table, key, value, expected, self._now_ms())
         return self._writer.submit(apply)
 
     def _delete(self, params: msgspec.Raw) -> "asyncio.Future[None]":
         table, keys = _delete_decoder.decode(params)
-        self._used(table).write_units += len(keys)
+        self._consume(table, len(keys))
         return self._writer.submit(partial(self._store.delete, table, keys))
 
     def _get(self, params: msgspec.Raw) -> bytes | None:
@@ -123,11 +171,27 @@ class TableServer:
                     "write_units": usage.write_units,
                     "read_units": usage.read_units,
                     "removed": usage.removed,
+                    "throttled": usage.throttled,
                 }
                 for name, usage in self._usage.items()
             },
             "groups": self._writer.groups,
         }
+
+    def _totals(self, _: msgspec.Raw) -> dict[str, dict[str, int]]:
+        """Return each table's units since the process started: what `stats` says of them, and cheap."""
+        return {
+            name: {"write_units": usage.write_units, "read_units": usage.read_units, "throttled": usage.throttled}
+            for name, usage in self._usage.items()
+        }
+
+    async def _snapshot(self, params: msgspec.Raw) -> None:
+        """Copy the store as it is into a new folder: all that was acknowledged before the call is in it."""
+        folder = Path(rpc.decode(params, type=str))
+        try:
+            await asyncio.to_thread(self._store.snapshot, folder)
+        except OSError as error:
+            raise disk.storage_error(folder, error) from error
 
     def _used(self, table: str) -> Usage:
         usage = self._usage.get(table)
@@ -154,13 +218,15 @@ class TableServer:
         return count
 
     async def _sweep_forever(self) -> None:
-        """Remove expired rows, slowly: they are invisible already."""
+        """Remove expired rows, slowly: they are invisible already. Not while the clock is in doubt."""
         while True:
             for table in self._store.tables:
                 low: bytes | None = b""
                 while low is not None:
                     await asyncio.sleep(self._sweep.pause_s)
-                    with contextlib.suppress(StorageError, Stalled):
+                    if not self._may_remove():
+                        continue
+                    with contextlib.suppress(HeadraceError, Stalled):
                         count, low = self._store.sweep(table, low, self._now_ms(), self._sweep.deletes_max)
                         self._usage[table].removed += count
             await asyncio.sleep(self._sweep.rest_s)
@@ -178,9 +244,17 @@ async def start(
     *,
     sweep: Sweep = SLOWLY,
     now_ms: Callable[[], int] = clock.now_ms,
+    may_remove: Callable[[], bool] = lambda: True,
+    write_units: Mapping[str, int] | None = None,
+    now_s: Callable[[], float] = clock.monotonic_s,
 ) -> TableServer:
-    """Open the store in `folder` and serve its tables on `socket`; `stop` the answer in the end."""
+    """Open the store in `folder` and serve its tables on `socket`; `stop` the answer in the end.
+
+    Expired rows are removed only while `may_remove` says so. A table in `write_units` takes so many a second in the
+    long run: what is over is refused.
+    """
     disk.make_folder(socket.parent)
-    server = TableServer(Store.open(folder, tables), sweep, now_ms)
+    buckets = {name: Bucket(units, now_s()) for name, units in (write_units or {}).items()}
+    server = TableServer(Store.open(folder, tables), sweep, now_ms, may_remove, buckets, now_s)
     await server.listen(socket)
     return server

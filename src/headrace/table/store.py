@@ -14,6 +14,7 @@ import msgspec
 from rocksdict import (
     BlockBasedOptions,
     Cache,
+    Checkpoint,
     ColumnFamily,
     DBCompactionStyle,
     DBCompressionType,
@@ -208,9 +209,27 @@ class Store:
         return found.f_bavail * found.f_frsize
 
     def reopen(self) -> None:
-        """Close and open again: the way out of an error after which RocksDB refuses every write."""
+        """Close and open again: the way out of an error after which RocksDB refuses every write.
+
+        A disk that takes no write (full, read-only) raises StorageError, and the store stays open: reads go on.
+        """
+        probe = self._folder / ".probe"
+        disk.write_file(probe, b"")
+        disk.DISK.remove(probe)
         self._disconnect()
         self._connect()
+
+    def snapshot(self, folder: Path) -> None:
+        """Make a copy of the whole store as it is now in `folder`, which must not exist yet; its parent must.
+
+        Files are linked where that is the same disk. May run in another thread beside the rest, as `sync` may.
+        """
+        folder.mkdir()
+        disk.write_file(folder / "format.json", msgspec.json.encode({"format": FORMAT}))
+        try:
+            Checkpoint(self._open_db()).create_checkpoint(str(folder / "db"))
+        except Exception as error:
+            raise self._storage_error(error) from error
 
     def close(self) -> None:
         """Close; what was written is flushed if the disk allows it."""
