@@ -20,7 +20,7 @@ check: .venv/.dev ## lint, types, layers, unit and conformance tests, in under a
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/unit tests/conformance
+	$(BIN)/pytest -n auto tests/unit tests/conformance
 
 test: .venv/.dev ## set up and run every test
 	$(MAKE) --no-print-directory check
@@ -28,6 +28,8 @@ test: .venv/.dev ## set up and run every test
 
 bench: .venv/.dev ## measure ingest and the whole path, each beside what it is compared with
 	$(BIN)/python bench/ingest.py
+	$(BIN)/python bench/footprint.py
+	$(BIN)/python bench/table.py
 	$(BIN)/python bench/end_to_end.py
 
 format: .venv/.dev ## rewrite the code in the project's format

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from headrace import clock, connect, event, jsontext
+from headrace import clock, connect, event
 from headrace.device_request import Refused, Request, by_http, by_invoke, cursor_of, is_by_http
 from headrace.errors import Conflict, UsageError
-from headrace.event import SORT_END, SORT_START
+from headrace.event import SORT_END, SORT_START, jsontext
 from headrace.table.base import Item, Table
 
 PAGE = 100  # events read at a time

@@ -10,9 +10,9 @@ document each, and is done with. Whatever else goes wrong raises: the batch is t
 import os
 from typing import Any
 
-from headrace import clock, connect, emf, event, readings, rejection
-from headrace.event import Event, Fault
-from headrace.lambda_event import LambdaRecord
+from headrace import clock, connect, emf, event
+from headrace.event import Event, Fault, readings, rejection
+from headrace.event.lambda_event import LambdaRecord
 
 DAY_S = 86_400
 

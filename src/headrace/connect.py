@@ -24,6 +24,15 @@ _buckets: dict[str, Bucket] = {}
 _rejections: list[str] = []
 
 
+class _Invocation:
+    """The invocation under way: until which monotonic second it may last, if that is known."""
+
+    ends_s: float | None = None
+
+
+_invocation = _Invocation()
+
+
 def table(name: str) -> Table:
     """Return the table of that name; raises UsageError where no platform is set."""
     found = _tables.get(name)
@@ -51,6 +60,7 @@ def reset() -> None:
     _tables.clear()
     _buckets.clear()
     _rejections.clear()
+    _invocation.ends_s = None
 
 
 def written_rejections() -> list[str]:
@@ -61,6 +71,11 @@ def written_rejections() -> list[str]:
     taken = _rejections[:]
     del _rejections[: len(taken)]
     return taken
+
+
+def lasts_until(ends_s: float | None) -> None:
+    """Say until which monotonic second the invocation under way may last: nothing is tried again beyond it."""
+    _invocation.ends_s = ends_s
 
 
 class _Recorded(Bucket):
@@ -98,7 +113,7 @@ def _local_table(name: str) -> Table:
     layout = _layout("table", name)
     from headrace.table.local import LocalTable
 
-    return LocalTable.connect(name, layout.table_socket)
+    return LocalTable.connect(name, layout.table_socket, lambda: _invocation.ends_s)
 
 
 def _local_bucket(name: str) -> Bucket:

@@ -10,7 +10,7 @@ import json
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from headrace import jsontext, times
+from headrace.event import jsontext, times
 from headrace.table.base import PARTITION_BYTES_MAX
 
 LIMIT, LIMIT_MAX = 100, 1000

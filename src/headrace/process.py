@@ -1,8 +1,10 @@
 """What every process of the backend does alike: report that it is ready, end with the supervisor, stop on a signal."""
 
 import asyncio
+import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
 import threading
@@ -13,6 +15,7 @@ import msgspec
 from headrace import errors, rpc
 
 _PR_SET_PDEATHSIG = 1
+_FILES = 1_048_576  # Linux allows no more unless told to
 
 
 def follow_supervisor() -> None:
@@ -27,6 +30,13 @@ def follow_supervisor() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def raise_file_limit() -> None:
+    """Allow this process as many open files as it may have: each connection is one, and many systems begin at 1,024."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES if most == resource.RLIM_INFINITY else most, most))
 
 
 def report_ready() -> None:

@@ -27,6 +27,11 @@ class Layout:
         return self.data / "system.json"
 
     @property
+    def clock(self) -> Path:
+        """Return the file with the time at which the clock was last believed (`timekeeping.py`)."""
+        return self.data / "clock.json"
+
+    @property
     def streams(self) -> Path:
         """Return the folder of streams, one folder each."""
         return self.data / "streams"
@@ -40,6 +45,16 @@ class Layout:
     def invokes(self) -> Path:
         """Return the folder of journalled asynchronous invokes."""
         return self.data / "invokes"
+
+    @property
+    def batches(self) -> Path:
+        """Return the folder of what became of each call of a batch: `<function>.ndjson`; bounded, and no promise."""
+        return self.data / "batches"
+
+    @property
+    def metrics(self) -> Path:
+        """Return the folder of the metric store and the alarms' states."""
+        return self.data / "metrics"
 
     @property
     def table(self) -> Path:
@@ -72,6 +87,11 @@ class Layout:
     def table_socket(self) -> Path:
         """Return the table process's socket."""
         return self.sockets / "table.sock"
+
+    @property
+    def metrics_socket(self) -> Path:
+        """Return the metrics process's socket."""
+        return self.sockets / "metrics.sock"
 
     @property
     def runtime_socket(self) -> Path:

@@ -140,13 +140,18 @@ class Service:
         return str(value)
 
 
-def _read_model(service: str) -> dict[str, Any]:
+def model_file(service: str) -> Path:
+    """Return the file with botocore's model of a service, found without importing botocore; raises HeadraceError."""
     spec = importlib.util.find_spec("botocore")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     found = [path for folder in folders for path in Path(folder, "data", service).glob("*/service-2.json*")]
     if not found:
         raise HeadraceError(f"botocore's model of {service} is missing.", "Install boto3 again: pip install boto3")
-    newest = max(found, key=lambda path: path.parent.name)
+    return max(found, key=lambda path: path.parent.name)
+
+
+def _read_model(service: str) -> dict[str, Any]:
+    newest = model_file(service)
     packed = newest.read_bytes()
     model: dict[str, Any] = msgspec.json.decode(gzip.decompress(packed) if newest.suffix == ".gz" else packed)
     return model

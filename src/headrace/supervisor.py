@@ -20,13 +20,13 @@ from typing import IO
 
 import msgspec
 
-from headrace import clock, data_directory, disk, errors, plan, template
+from headrace import clock, code_watch, data_directory, disk, errors, imports, plan, template
 from headrace.listener import listen
 from headrace.settings import Layout
 from headrace.system import System
 
-PROCESSES = ("table", "gateway", "runtime")  # in the order they start; they stop in `STOP_ORDER`
-STOP_ORDER = ("gateway", "runtime", "table")
+PROCESSES = ("table", "gateway", "runtime", "metrics")  # in the order they start; they stop in `STOP_ORDER`
+STOP_ORDER = ("gateway", "runtime", "table", "metrics")
 START_S_MAX = 30.0
 STOP_S_MAX = 10.0
 BACKOFF_S = (0.05, 10.0)  # first and longest wait before a restart
@@ -105,15 +105,13 @@ class Supervisor:
 
     def _spawn(self, name: str) -> None:
         ready, ready_end = os.pipe()
-        log_path = self.layout.logs / f"{name}.log"
-        _rotate(log_path)
         environment = {
             **self.environment,
             "HEADRACE_LIFELINE_FD": str(self._lifeline),
             "HEADRACE_READY_FD": str(ready_end),
             "HEADRACE_LISTEN_FD": str(self.listener.fileno()),
         }
-        with log_path.open("ab") as log:
+        with _log_of(self.layout.logs / f"{name}.log") as log:
             popen = subprocess.Popen(
                 [sys.executable, "-m", "headrace.app", name],
                 stdin=subprocess.DEVNULL,
@@ -155,7 +153,7 @@ class Supervisor:
             self.failures[child.name] = count
             wait_s = min(BACKOFF_S[1], BACKOFF_S[0] * 2 ** max(0, count - 1))
             self.restart_at_s[child.name] = clock.monotonic_s() + wait_s
-            self._say(f"{child.name} ended ({_status_text(status)}) after {lived_s:.1f} s; restart in {wait_s:.2f} s")
+            self.say(f"{child.name} ended ({_status_text(status)}) after {lived_s:.1f} s; restart in {wait_s:.2f} s")
 
     def _restart_due(self) -> None:
         for name, at in list(self.restart_at_s.items()):
@@ -166,10 +164,12 @@ class Supervisor:
     def _on_stop(self, *_: object) -> None:
         self.stopping = True
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line with the time, and keep it in the supervisor's log."""
         line = f"{clock.rfc3339_ms(clock.now_ms())} {text}"
         print(line, file=sys.stderr, flush=True)  # noqa: T201
-        with (self.layout.logs / "supervisor.log").open("a") as log:
+        # A disk that refuses the line must not end the one process that keeps the others running.
+        with contextlib.suppress(OSError), (self.layout.logs / "supervisor.log").open("a") as log:
             log.write(line + "\n")
 
 
@@ -182,6 +182,7 @@ def run(
     parameters: list[str],
     enforce_limits: bool,
     insecure: bool,
+    watch: bool = False,
 ) -> int:
     """Run the template until a signal; return the exit code. Raises HeadraceError for whatever a user can mend."""
     began_s = clock.monotonic_s()
@@ -193,12 +194,15 @@ def run(
         for line in _plan(layout, system):
             print(line)  # noqa: T201
         disk.write_file(layout.system, msgspec.json.encode(system))
-        supervisor = Supervisor(layout, listener, _environment(layout, listener, enforce_limits))
+        supervisor = Supervisor(layout, listener, _environment(layout, listener, enforce_limits, watch))
         try:
             supervisor.start()
             url = _url(listener)
             print(_banner(system, data, path))  # noqa: T201
             print(f"ready in {clock.monotonic_s() - began_s:.1f} s at {url}", flush=True)  # noqa: T201
+            imports.watch(layout.runtime_socket, supervisor.say)
+            if watch:
+                code_watch.watch(system, path.resolve(), layout.runtime_socket, supervisor.say)
             supervisor.watch()
         finally:
             supervisor.stop()
@@ -232,7 +236,7 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _environment(layout: Layout, listener: socket.socket, enforce_limits: bool) -> dict[str, str]:
+def _environment(layout: Layout, listener: socket.socket, enforce_limits: bool, watch: bool) -> dict[str, str]:
     return {
         **os.environ,
         "HEADRACE_DATA": str(layout.data),
@@ -241,6 +245,8 @@ def _environment(layout: Layout, listener: socket.socket, enforce_limits: bool) 
         "PYTHONUNBUFFERED": "1",
         # Each process is mostly one thread: fewer malloc arenas keep it small.
         "MALLOC_ARENA_MAX": "2",
+        # Compiled code is taken for current if the source's size and second are: too coarse for what is saved now.
+        **({"PYTHONDONTWRITEBYTECODE": "1"} if watch else {}),
     }
 
 
@@ -273,9 +279,14 @@ def _banner(system: System, data: Path, path: Path) -> str:
     return "\n".join(lines)
 
 
-def _rotate(path: Path, size_max: int = 10_000_000) -> None:
-    if path.exists() and path.stat().st_size > size_max:
-        path.replace(path.with_suffix(".log.1"))
+def _log_of(path: Path, size_max: int = 10_000_000) -> IO[bytes]:
+    """Open a process's log, rotated when it is long; where the disk refuses, the process runs without one."""
+    try:
+        if path.exists() and path.stat().st_size > size_max:
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
+    except OSError:
+        return Path(os.devnull).open("ab")
 
 
 def _status_text(status: int) -> str:

@@ -118,7 +118,23 @@ class System(Struct, frozen=True):
         """Return the stream of that name, or None."""
         return next((stream for stream in self.streams if stream.name == name), None)
 
+    @property
+    def archive_bucket(self) -> str:
+        """Return the bucket of the long-term archive."""
+        archive = self.function("archive")
+        return archive.environment.get("ARCHIVE_BUCKET", ARCHIVE) if archive else ARCHIVE
 
+    @property
+    def failures_buckets(self) -> tuple[str, ...]:
+        """Return every bucket that what is given up or rejected may be in, declared or not; `failures` first."""
+        named = [mapping.failures_bucket for mapping in self.mappings]
+        for function in self.functions:
+            named += [function.asynchronous.failures_bucket, function.environment.get("FAILURES_BUCKET")]
+        return tuple(dict.fromkeys(name for name in (FAILURES, *named) if name))
+
+
+ARCHIVE = "archive"
+FAILURES = "failures"  # where what is given up goes if the template names no other bucket
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 STACK = "headrace"

@@ -1,13 +1,15 @@
 """What devices send wrong: each has its answer, and the good events beside it are stored all the same."""
 
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
 import pytest
 
-from support.backend import Backend, backend
+from support.backend import ROOT, Backend, backend, wait_until
 
 MIB = 1024 * 1024
 
@@ -94,3 +96,84 @@ def test_one_byte_too_many_is_refused_on_the_wire(running: Backend) -> None:
         kinesis.put_record(StreamName="events", PartitionKey="k", Data=b"x" * MIB)
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
     assert running.status()["accepted"] == before
+
+
+def test_what_a_failing_function_gave_up_can_be_replayed_and_the_books_agree(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "functions", tmp_path / "functions")
+    template = tmp_path / "template.yaml"
+    template.write_text((ROOT / "template.yaml").read_text().replace("RetryAttempts: -1", "RetryAttempts: 0", 1))
+    store = tmp_path / "functions" / "store.py"
+    sound = store.read_text()
+    store.write_text(sound.replace("    measure(", "    raise RuntimeError('after it was stored')\n    measure("))
+    with backend(tmp_path, template) as running:
+        kinesis = running.client("kinesis")
+        for number in range(3):
+            kinesis.put_record(StreamName="events", PartitionKey="pump", Data=b'{"time": %d}' % number)
+        before = running.settled(3)["functions"]["store"]
+        assert (before["processed"], before["failed"]) == (0, 3)
+        status = running.status(verify=True)
+        assert status["verified"], status["differences"]
+    store.write_text(sound)
+    with backend(tmp_path, template) as running:
+        running.cli("failures", "replay", "--all")
+        rows = json.loads(running.cli("failures", "list", "--json").stdout)
+        assert len(rows) == 3 and all(row["replayed_at"] for row in rows)
+        status = running.status(verify=True)
+        assert status["verified"], status["differences"]
+        assert status["functions"]["store"] == before and status["events"]["stored"] == 3
+
+
+@pytest.mark.parametrize(
+    "destination", ["", "DestinationConfig: {OnFailure: {Type: S3, Destination: !GetAtt Dead.Arn}}"]
+)
+def test_what_is_given_up_is_shown_whichever_bucket_holds_it(tmp_path: Path, destination: str) -> None:
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "f.py").write_text("def handler(event, context):\n    raise ValueError('no')\n")
+    template = tmp_path / "template.yaml"
+    template.write_text(f"""
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Feed: {{Type: AWS::Kinesis::Stream, Properties: {{Name: feed, ShardCount: 1}}}}
+  Dead: {{Type: AWS::S3::Bucket, Properties: {{BucketName: dead-letters}}}}
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      FunctionName: f
+      Runtime: python3.13
+      CodeUri: functions/
+      Handler: f.handler
+      Events:
+        Feed:
+          Type: Kinesis
+          Properties:
+            Stream: !GetAtt Feed.Arn
+            StartingPosition: TRIM_HORIZON
+            MaximumRetryAttempts: 0
+            {destination}
+""")
+    with backend(tmp_path, template) as running:
+        running.client("kinesis").put_record(StreamName="feed", PartitionKey="pump", Data=b"{}")
+        running.settled(1)
+        (row,) = json.loads(running.cli("failures", "list", "--json").stdout)
+        assert (row["function"], row["reason"]) == ("f", "RetryAttemptsExhausted")
+        assert "ValueError: no" in running.cli("failures", "replay", row["id"], check=False).stdout
+        status = running.status(verify=True)
+        assert status["verified"], status["differences"]
+        assert status["failures"]["records"] == 1
+
+
+def test_a_function_that_cannot_be_imported_does_not_stop_up_and_is_shown(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "functions", tmp_path / "functions")
+    (tmp_path / "functions" / "broken.py").write_text("import no_such_module\n\n\ndef handler(event, context): ...\n")
+    template = tmp_path / "template.yaml"
+    settings = "Type: AWS::Serverless::Function, Properties: {FunctionName: broken, Handler: broken.handler}"
+    broken = f"  Broken: {{{settings}}}\n"
+    template.write_text((ROOT / "template.yaml").read_text().replace("Resources:\n", f"Resources:\n{broken}", 1))
+    with backend(tmp_path, template) as running:
+        wait_until(lambda: "function broken can't be imported: Runtime.ImportModuleError" in running.output())
+        answer = running.client("lambda").invoke(FunctionName="broken", Payload="{}")
+        assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
+        assert json.load(answer["Payload"])["errorType"] == "Runtime.ImportModuleError"
+        assert "no_such_module" in running.cli("logs", "broken").stdout
+        running.client("kinesis").put_record(StreamName="events", PartitionKey="pump", Data=b"{}")
+        running.settled(1)

@@ -114,7 +114,7 @@ def test_a_newer_data_directory_is_refused(tmp_path: Path) -> None:
     (data / "headrace.json").write_text('{"format": 99}')
     with pytest.raises(AssertionError, match="newer Headrace \\(format 99"):
         Backend(data).start()
-    assert [path.name for path in data.iterdir() if path.name.startswith("headrace")] == ["headrace.json"]
+    assert [path.name for path in data.iterdir()] == ["headrace.json"]
 
 
 def test_a_data_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from support.runtime import SOUND, Runtime, run
+from headrace.runtime import memory
+from support.runtime import SOUND, Runtime, is_alive, run
 
 FAULTS = {
     "raises": ("raise ValueError('no good')", "ValueError", "no good"),
@@ -249,13 +250,6 @@ def test_forked_children_do_not_speak_for_their_worker_and_end_with_it(tmp_path:
     run(Runtime(tmp_path, {"f": source}), scenario)
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_a_flood_of_output_is_bounded(tmp_path: Path) -> None:
     source = """
     def handler(event, context):
@@ -327,3 +321,110 @@ def test_documents_that_a_function_writes_itself_count_as_failed(tmp_path: Path)
         assert len(runtime.documents("rejected/")) == 2
 
     run(Runtime(tmp_path, {"f": source}, {"f": {}}), scenario)
+
+
+MEMORY_HOGS = {
+    "in the handler": "kept = bytearray(600_000_000); time.sleep(20)",
+    "little by little": "kept = []\n        while True: kept.append(bytearray(1_000_000)); time.sleep(0.0005)",
+    "in a child": "os.fork(); kept = bytearray(100_000_000); time.sleep(20)",
+}
+
+
+@pytest.mark.skipif(not memory.CAN_TELL, reason="memory is watched through /proc")
+@pytest.mark.parametrize("hog", MEMORY_HOGS)
+def test_eating_memory_ends_one_invocation_and_nothing_else(tmp_path: Path, hog: str) -> None:
+    source = f"def handler(event, context):\n    if event['bad']:\n        {MEMORY_HOGS[hog]}\n    return 'well'\n"
+    settings: dict[str, Any] = {"f": {"memory_mb": 128, "timeout_s": 15}}
+
+    async def scenario(runtime: Runtime) -> None:
+        await runtime.put("a")
+        answer = await runtime.invoke("f", {"bad": True}, log_tail=True)
+        assert answer.payload["errorType"] == "Runtime.OutOfMemory"
+        assert "signal: killed" in answer.payload["errorMessage"]
+        assert "MemorySize is 128 MB" in answer.payload["errorMessage"]
+        assert answer.log is not None
+        used = int(answer.log.partition("Memory Size: 128 MB\tMax Memory Used: ")[2].partition(" MB")[0])
+        assert 128 < used < 2000
+        assert (await runtime.invoke("f", {"bad": False})).payload == "well"
+        await runtime.until("good", processed=1)
+
+    run(Runtime(tmp_path, {"f": source, "good": SOUND}, {"good": {}}, settings=settings), scenario)
+
+
+@pytest.mark.skipif(not memory.CAN_TELL, reason="memory is watched through /proc")
+def test_children_that_share_their_memory_count_it_once_and_a_leak_ends_between_invocations(tmp_path: Path) -> None:
+    source = """
+    kept = []
+    def handler(event, context):
+        if event == "share":
+            shared = bytearray(60_000_000)
+            is_child = os.fork() == 0 or os.fork() == 0
+            time.sleep(1)
+            if is_child:
+                os._exit(0)
+        if event == "leak":
+            kept.append(bytearray(200_000_000))
+        return os.getpid()
+    """
+
+    async def scenario(runtime: Runtime) -> None:
+        answer = await runtime.invoke("f", "share")
+        assert answer.error is None
+        answer = await runtime.invoke("f", "leak")
+        if answer.error is None:  # quicker than the watch: then it ends while it is idle
+            deadline = time.monotonic() + 5
+            while is_alive(answer.payload):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.02)
+        assert (await runtime.invoke("f")).error is None
+
+    run(Runtime(tmp_path, {"f": source}, settings={"f": {"memory_mb": 128, "timeout_s": 10}}), scenario)
+
+
+@pytest.mark.skipif(not memory.CAN_TELL, reason="memory is watched through /proc")
+def test_a_handler_that_does_everything_wrong_loses_one_record_and_costs_its_neighbour_nothing(tmp_path: Path) -> None:
+    source = """
+    def handler(event, context):
+        (value,) = values(event)
+        note([value, os.getpid()])
+        if value == "gigabyte":
+            line = b"x" * 999_999 + b"\\n"
+            for _ in range(1000): os.write(1, line)
+        if value == "fork":
+            for _ in range(20):
+                if os.fork() == 0: time.sleep(600)
+        if value == "memory":
+            kept = bytearray(2_000_000_000)
+            time.sleep(20)
+        if value == "close":
+            sys.stdout.close(); os.close(1); os.close(2)
+    """
+    values = ["gigabyte", "fork", "close", "memory", "well"]
+    rules = {"retries": 0, "batch_size": 1}
+    settings: dict[str, Any] = {"bad": {"memory_mb": 256, "timeout_s": 20}}
+
+    async def scenario(runtime: Runtime) -> None:
+        await runtime.put(*values)
+        await runtime.until("good", processed=5, timeout_s=5)
+        await runtime.until("bad", processed=4, failed=1, timeout_s=30)
+        assert [value for value, _ in runtime.seen("bad")] == values
+        (document,) = runtime.documents()
+        assert len(document["payload"]["Records"]) == 1
+        folder = runtime.layout.logs / "functions" / "bad"
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 60_000_000
+        children = {pid for _, pid in runtime.seen("bad")}
+        assert len(children) == 2  # one environment for all before it was killed, one for what is after
+
+    run(Runtime(tmp_path, {"bad": source, "good": SOUND}, {"bad": rules, "good": {}}, settings=settings), scenario)
+
+
+@pytest.mark.skipif(not memory.CAN_TELL, reason="memory is watched through /proc")
+def test_memory_eaten_while_a_function_is_imported_is_told_and_mended_by_a_reload(tmp_path: Path) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        answer = await runtime.invoke("f", {})
+        assert (answer.error, answer.payload["errorType"]) == ("Unhandled", "Runtime.OutOfMemory")
+        runtime.write("f", SOUND)
+        assert await runtime.call("reload", "f") == {"f": None}
+        assert (await runtime.invoke("f", {})).error is None
+
+    run(Runtime(tmp_path, {"f": "kept = bytearray(600_000_000); time.sleep(20)\n"}), scenario)

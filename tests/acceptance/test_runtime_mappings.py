@@ -165,6 +165,25 @@ def test_what_the_log_has_lost_unread_is_expired(tmp_path: Path) -> None:
     run(Runtime(tmp_path, {"f": SOUND}, {"f": {}}), scenario)
 
 
+def test_a_log_that_was_replaced_is_told_and_not_read_as_the_old_one(tmp_path: Path) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        await runtime.put(1, 2, 3)
+        await runtime.until("f", processed=3)
+        await runtime.stop()
+        await runtime.log.delete()
+        runtime.open_log()
+        await runtime.put(4)
+        await runtime.start()
+        deadline = time.monotonic() + 5
+        while not (told := (await runtime.call("functions"))[0]["mapping_errors"]):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        assert "at record 3 of a log that ends at 1" in told[0]
+        assert runtime.seen("f") == [[1, 2, 3]]
+
+    run(Runtime(tmp_path, {"f": SOUND}, {"f": {}}), scenario)
+
+
 def test_trimming_waits_for_the_slowest_mapping(tmp_path: Path) -> None:
     async def scenario(runtime: Runtime) -> None:
         await runtime.put(*range(10))

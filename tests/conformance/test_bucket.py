@@ -9,6 +9,7 @@ import pytest
 
 from headrace.archive.base import Bucket
 from headrace.archive.local import LocalBucket
+from headrace.archive.union import UnionBucket
 from headrace.errors import NotFound, StorageError, UsageError
 from support.memory import MemoryBucket
 
@@ -85,6 +86,23 @@ class TestMemoryBucket(BucketContract):
     @pytest.fixture
     def bucket(self) -> Bucket:
         return MemoryBucket()
+
+
+class TestUnionBucket(BucketContract):
+    @pytest.fixture
+    def bucket(self) -> Bucket:
+        return UnionBucket([MemoryBucket(), MemoryBucket()])
+
+    def test_objects_stay_where_they_are(self) -> None:
+        first, second = MemoryBucket(), MemoryBucket()
+        first.put("b", b"1")
+        second.put("a", b"2")
+        union = UnionBucket([first, second])
+        assert [info.key for info in union.list()] == ["a", "b"]
+        union.put("a", b"22")
+        union.put("c", b"3")
+        assert (second.get("a"), first.get("c")) == (b"22", b"3")
+        assert [info.key for info in first.list()] == ["b", "c"]
 
 
 class TestLocalBucket(BucketContract):

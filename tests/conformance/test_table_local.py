@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from headrace import rpc
-from headrace.errors import DataDirectoryError, NotFound, Unavailable
+from headrace.errors import DataDirectoryError, HeadraceError, NotFound, StorageError, Unavailable
 from headrace.table import rows, server
 from headrace.table.base import Item
 from headrace.table.local import LocalTable
 from headrace.table.server import Sweep
 from headrace.table.store import Store
-from support.rpc import in_thread
+from support.rpc import in_thread, serving
 
 NOW_MS = 1_800_000_000_000
 NOW_S = NOW_MS // 1000
@@ -169,6 +169,23 @@ def test_items_expire_as_time_passes_and_are_removed_in_the_background(backend: 
     assert [item.partition for item in backend.peek()] == ["keep", "keep"]
 
 
+def test_nothing_is_removed_while_the_clock_is_in_doubt(backend: Backend) -> None:
+    asked, may_remove = 0, False
+
+    def ask() -> bool:
+        nonlocal asked
+        asked += 1
+        return may_remove
+
+    quickly = Sweep(deletes_max=100, pause_s=0.005, rest_s=0.005)
+    with backend.running(sweep=quickly, now_ms=lambda: NOW_MS, may_remove=ask) as table:
+        table.put(items(50, NOW_S - 5))
+        until(lambda: asked > 5)
+        assert backend.stats()["removed"] == 0
+        may_remove = True
+        until(lambda: backend.stats()["removed"] == 50)
+
+
 def test_what_is_written_again_while_it_is_swept_stays(backend: Backend) -> None:
     quickly = Sweep(deletes_max=10, pause_s=0.0, rest_s=0.0)
     with backend.running(sweep=quickly, now_ms=lambda: NOW_MS) as table:
@@ -218,3 +235,39 @@ def test_a_condition_sees_what_was_written_before_it_in_its_group(backend: Backe
             client.wait(one)
         client.close()
         assert table.get("d", "config") == Item("d", "config", b'{"version":200}')
+
+
+@pytest.mark.parametrize("resume", [b"", b"\x00\x01d", b"\xff"])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_page_that_leads_nowhere_is_an_error_and_no_endless_loop(
+    tmp_path: Path, resume: bytes, newest_first: bool
+) -> None:
+    """A table process of another version may answer so."""
+    asked = 0
+
+    def query(_: msgspec.Raw) -> tuple[list[bytes], bytes]:
+        nonlocal asked
+        asked += 1
+        return [], resume
+
+    with serving(tmp_path / "t.sock", {"query": query}):
+        table = LocalTable.connect("events", tmp_path / "t.sock")
+        with pytest.raises(HeadraceError, match="does not lead on"):
+            table.query("d", "a", "z", 10, newest_first)
+        table.close()
+    assert asked <= 2
+
+
+def test_a_snapshot_is_a_store_of_its_own(backend: Backend, tmp_path: Path) -> None:
+    with backend.running() as table:
+        table.put(items(700))
+        client = rpc.Client(backend.socket)
+        client.call("snapshot", str(tmp_path / "copy"))
+        table.put([Item("later", "s", b"{}")])
+        with pytest.raises(StorageError, match="File exists"):
+            client.call("snapshot", str(tmp_path / "copy"))
+        client.close()
+    store = Store.open(tmp_path / "copy", ["events"])
+    page = store.page("events", b"", None, 2000, False, 0)
+    store.close()
+    assert len(page.rows) == 2 * 700

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headrace import event, times
-from headrace.event import Event, Fault
+from headrace import event
+from headrace.event import Event, Fault, times
 from headrace.table.base import check_item, check_key
 from support.memory import lambda_record
 

@@ -61,6 +61,8 @@ class FakeBackend:
             return _error("ResourceNotFoundException", f"Stream {name} under account 000000000000 not found.")
         if operation == "DescribeStreamSummary":
             return Answer(200, json.dumps({"StreamDescriptionSummary": _summary(name, self.streams[name])}).encode())
+        if operation == "ListShards":
+            return Answer(200, json.dumps({"Shards": _shards()}).encode())
         records = [(r["PartitionKey"], base64.b64decode(r["Data"])) for r in body["Records"]]
         with self._lock:
             self.requests.append(len(records))
@@ -169,3 +171,15 @@ def _summary(name: str, created_s: int) -> dict[str, Any]:
         "EnhancedMonitoring": [],
         "OpenShardCount": 2,
     }
+
+
+def _shards() -> list[dict[str, Any]]:
+    half = 1 << 127
+    return [
+        {
+            "ShardId": f"shardId-{shard:012d}",
+            "HashKeyRange": {"StartingHashKey": str(shard * half), "EndingHashKey": str((shard + 1) * half - 1)},
+            "SequenceNumberRange": {"StartingSequenceNumber": "0"},
+        }
+        for shard in range(2)
+    ]

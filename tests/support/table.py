@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import uvloop
+
 from headrace.table import server
 from headrace.table.local import LocalTable
 
@@ -71,4 +73,4 @@ async def _main(folder: Path, socket: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1]), Path(sys.argv[2])))
+    uvloop.run(_main(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from headrace import event, jsontext
-from headrace.event import Event, Fault
+from headrace import event
+from headrace.event import Event, Fault, jsontext
 from headrace.table.base import ITEM_BYTES_MAX
 from support.memory import ARRIVAL_MS, lambda_record, sequence
 

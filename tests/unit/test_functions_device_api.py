@@ -7,9 +7,9 @@ from urllib.parse import quote
 import pytest
 
 import device_api
-from headrace import connect, event, times
+from headrace import connect, event
 from headrace.device_request import cursor_of
-from headrace.event import Event
+from headrace.event import Event, times
 from headrace.table.base import Item
 from support.memory import Context, MemoryTable, lambda_record
 

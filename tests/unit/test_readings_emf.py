@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from headrace import emf, readings
+from headrace import emf
+from headrace.event import readings
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from headrace import times
+from headrace.event import times
 
 GOOD = {
     "2024-05-06T07:08:09Z": "2024-05-06T07:08:09.000000Z",

@@ -12,8 +12,8 @@ import msgspec
 import pybase64
 import zstandard
 
-from headrace import jsontext
-from headrace.lambda_event import LambdaRecord, arrival_ms, shard_of, stream_of
+from headrace.event import jsontext
+from headrace.event.lambda_event import LambdaRecord, arrival_ms, shard_of, stream_of
 
 VERSION = 1
 SUFFIX = ".ndjson.zst"

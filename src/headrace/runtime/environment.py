@@ -8,7 +8,7 @@ from headrace.settings import DEFAULT_ENDPOINT, Layout
 from headrace.system import REGION, Function
 
 # What the supervisor tells its own children is none of a function's business.
-_PRIVATE = ("HEADRACE_LIFELINE_FD", "HEADRACE_READY_FD", "HEADRACE_LISTEN_FD")
+_PRIVATE = ("HEADRACE_LIFELINE_FD", "HEADRACE_READY_FD", "HEADRACE_LISTEN_FD", "HEADRACE_WEBHOOK")
 
 
 def variables(function: Function, layout: Layout, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -19,6 +19,7 @@ def variables(function: Function, layout: Layout, inherited: Mapping[str, str]) 
         "AWS_ACCESS_KEY_ID": "headrace",
         "AWS_SECRET_ACCESS_KEY": "headrace",
         **{name: value for name, value in inherited.items() if name not in _PRIVATE},
+        "AWS_ENDPOINT_URL_CLOUDWATCH": endpoint,
         "AWS_ENDPOINT_URL_KINESIS": endpoint,
         "AWS_ENDPOINT_URL_LAMBDA": endpoint,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",

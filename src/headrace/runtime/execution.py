@@ -18,6 +18,7 @@ import msgspec
 from headrace import clock, rpc
 from headrace.disk import make_folder
 from headrace.runtime import function_log
+from headrace.runtime.memory import MIB
 from headrace.runtime.messages import FD_VARIABLE, LOG_VARIABLE, Call, Ready, Reply, error_document
 from headrace.system import Function
 
@@ -42,6 +43,8 @@ class Execution(rpc.Frames):
         self.dead = False
         self.retired = False  # to be closed after the invocation under way: its code is out of date
         self.idle_since_s = 0.0
+        self.worked = True  # since its memory was last looked at
+        self.used_mb: int | None = None  # the most that was seen
         self._function = function
         self._process: asyncio.subprocess.Process
         self._watch: asyncio.Task[None]
@@ -56,7 +59,7 @@ class Execution(rpc.Frames):
     async def started(cls, function: Function, slot: int, log: Path, environment: Mapping[str, str]) -> "Execution":
         """Start a worker process. Raises OSError where the system has no process to give."""
         self = cls(function, slot, log)
-        await asyncio.to_thread(make_folder, log.parent)
+        make_folder(log.parent)
         ours, theirs = socket.socketpair()
         with theirs, log.open("ab") as output:
             try:
@@ -103,6 +106,7 @@ class Execution(rpc.Frames):
         finally:
             timer.cancel()
             self._reply = None
+            self.worked = True
 
     def close(self) -> None:
         """Let the worker end: it is not busy."""
@@ -114,6 +118,24 @@ class Execution(rpc.Frames):
         self.dead = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def note_memory(self, used_bytes: int) -> None:
+        """Note how much memory its processes use; over the function's limit it ends, as on Lambda."""
+        used_mb = -(-used_bytes // MIB)
+        self.used_mb = max(used_mb, self.used_mb or 0)
+        limit_mb = self._function.memory_mb
+        if used_mb <= limit_mb or self.dead:
+            return
+        self.kill()
+        text = f"Runtime exited with error: signal: killed ({used_mb} MB used, MemorySize is {limit_mb} MB)"
+        if not self._init.done():
+            self._init.set_result(error_document("Runtime.OutOfMemory", text))
+        self._fail("Runtime.OutOfMemory", text)
+
+    @property
+    def is_busy(self) -> bool:
+        """Return whether it is being made ready or called."""
+        return self._is_waiting() or not self._init.done()
 
     def when_ended(self, then: Callable[[], None]) -> None:
         """Call `then` once the process is gone."""
@@ -177,7 +199,7 @@ class Execution(rpc.Frames):
             return
         request_id = self._call.request_id
         took_s = clock.monotonic_s() - self._began_s
-        report = function_log.report_lines(request_id, took_s, self._function.memory_mb)
+        report = function_log.report_lines(request_id, took_s, self._function.memory_mb, self.used_mb)
         function_log.append(self.log, f"{clock.rfc3339_ms(clock.now_ms())} {request_id} {text}\n{report}")
         reply = Reply(error_document(kind, f"RequestId: {request_id} Error: {text}"), error=True)
         if self._call.log_tail:

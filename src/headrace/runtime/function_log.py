@@ -2,18 +2,35 @@
 
 Output goes to the file at the level of descriptors, so that native code and child processes are kept too and a
 flood costs the runtime nothing. The file is rotated between invocations; one that grows beyond `FLOOD_BYTES` within an
-invocation loses its older part (`bound`, called by the runtime once a second), so no handler can fill the disk.
+invocation loses its older part (`bound`, called by the runtime ten times a second), so no handler can fill the disk.
 """
 
 import contextlib
+import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 ROTATE_BYTES = 10 * 1024 * 1024
 FLOOD_BYTES = 4 * ROTATE_BYTES
 TAIL_BYTES = 4096
 _FLOODED = f"(more than {FLOOD_BYTES >> 20} MB within one invocation: what was before is dropped)\n".encode()
+
+
+class _Forgiving(io.FileIO):
+    """A descriptor whose disk may be full: what it refuses is lost, and no `print` of a function fails for it."""
+
+    def write(self, data: Any) -> int:
+        """Write what the disk takes; say that all of it was."""
+        with contextlib.suppress(OSError):
+            return super().write(data) or 0
+        return len(data)
+
+
+def _output(fd: int) -> io.TextIOWrapper:
+    raw = _Forgiving(fd, "wb", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace", line_buffering=True)
 
 
 class FunctionLog:
@@ -24,12 +41,15 @@ class FunctionLog:
         self._fd = -1
         self._start = 0
         self._open()
+        sys.stdout, sys.stderr = _output(1), _output(2)
 
     def start(self, request_id: str) -> None:
         """Begin an invocation's part: rotates a long file, and mends an output that the handler closed."""
+        bound(self._path)
         if os.fstat(self._fd).st_size > ROTATE_BYTES:
-            self._path.replace(old_path(self._path))
-            self._open()
+            with contextlib.suppress(OSError):  # a disk that refuses: the file goes on for now
+                self._path.replace(old_path(self._path))
+                self._open()
         for fd, name in ((1, "stdout"), (2, "stderr")):
             self._mend(fd, name)
         self._start = os.fstat(self._fd).st_size
@@ -53,9 +73,9 @@ class FunctionLog:
         return os.pread(self._fd, size - at, at)
 
     def _open(self) -> None:
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         if self._fd >= 0:
             os.close(self._fd)
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         self._fd = fd
@@ -68,7 +88,7 @@ class FunctionLog:
             usable = False
         if not usable:
             os.dup2(self._fd, fd)
-            setattr(sys, name, os.fdopen(fd, "w", 1, "utf-8", "backslashreplace", closefd=False))
+            setattr(sys, name, _output(fd))
 
 
 def flush() -> None:

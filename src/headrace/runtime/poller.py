@@ -21,7 +21,8 @@ from headrace import clock
 from headrace.archive.base import Bucket
 from headrace.errors import HeadraceError
 from headrace.record import shard_id
-from headrace.runtime import failures, kinesis_event, mapping
+from headrace.runtime import batch_journal, failures, kinesis_event, mapping
+from headrace.runtime.batch_journal import BatchJournal
 from headrace.runtime.checkpoint import Checkpoint
 from headrace.runtime.kinesis_event import Source
 from headrace.runtime.mapping import Gathering, Outcome, Span, State
@@ -60,6 +61,7 @@ class Services(NamedTuple):
     disk_threads: Executor
     bucket: Callable[[str], Bucket]
     now_ms: Callable[[], int] = clock.now_ms
+    journal: BatchJournal | None = None
 
 
 class Poller:
@@ -83,6 +85,7 @@ class Poller:
         self._looked = 0  # up to this position the shard has nothing beyond the pieces
         self._begun_s = 0.0  # when the last batch was begun
         self._stopping = asyncio.Event()
+        self._awake = asyncio.Event()  # ends a pause
 
     @property
     def durable(self) -> State | None:
@@ -116,7 +119,12 @@ class Poller:
     def stop(self) -> None:
         """Finish the call under way, then `run` returns."""
         self._stopping.set()
+        self._awake.set()
         self._stream.wake()
+
+    def hurry(self) -> None:
+        """End the pause before the next try: its cause may be mended."""
+        self._awake.set()
 
     async def open(self, starting_position: str) -> None:
         """Read the checkpoint, or make it at the starting position; does nothing the second time."""
@@ -176,13 +184,23 @@ class Poller:
         await self._save()
         request_id = str(uuid4())
         call = Call(request_id, self._pool.function.timeout_s, batch=self._batch(state))
-        outcome = _outcome(await self._pool.invoke_mapped(call))
+        began_s = clock.monotonic_s()
+        reply = await self._pool.invoke_mapped(call)
+        outcome = _outcome(reply)
+        self._journal(state, request_id, now_ms, began_s, reply)
         after = mapping.after(self.rules, state, outcome, self._services.now_ms(), request_id)
         self._state = self._placed(after)
         if outcome.failed or outcome.reported is not None:
             await self._save()
             if after.ending is None:
                 await self._sleep(self._pause_s())
+
+    def _journal(self, state: State, request_id: str, started_ms: int, began_s: float, reply: Reply) -> None:
+        """Note the call for `headrace trace`; the records' fate does not depend on it."""
+        if self._services.journal is not None:
+            duration_ms = round((clock.monotonic_s() - began_s) * 1000, 1)
+            entry = batch_journal.entry_of(self.source, state, request_id, started_ms, duration_ms, reply)
+            self._services.journal.note(self.rules.function, entry)
 
     def _batch(self, state: State) -> Batch:
         return Batch(
@@ -237,11 +255,12 @@ class Poller:
         if first > self._state.next:
             self._state = mapping.skip(self._state, first)
             self._pieces, self._looked = [], 0
-        if following < self._state.next:
+        if following < self._state.next and self.error is None:
             self.error = (
                 f"The checkpoint {self._path} is at record {self._state.next} of a log that ends at {following}: "
-                "the log was replaced by an older one. Remove the checkpoint to read it from the starting position."
+                "the log was replaced by another. Remove the checkpoint to read this one from the starting position."
             )
+            _log.warning("%s: %s", self.rules.function, self.error)
 
     def _collect(self, gathering: Gathering) -> None:
         """Add what has come since to the batch being gathered."""
@@ -352,7 +371,9 @@ class Poller:
     async def _sleep(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await self._stopping.wait()
+                await self._awake.wait()
+                if not self._stopping.is_set():
+                    self._awake.clear()
         except TimeoutError:
             return
 

@@ -7,18 +7,20 @@ hold up the other shards.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator
 
 from headrace import clock
 from headrace.errors import NotFound, Throttled, Unavailable
-from headrace.runtime import environment, function_log
+from headrace.runtime import environment, function_log, memory
 from headrace.runtime.execution import Execution, NeverStarted
+from headrace.runtime.measures import Measures
 from headrace.runtime.messages import Call, Reply
 from headrace.settings import Layout
 from headrace.system import Function, System
 
-PROCESSORS = os.cpu_count() or 1
+PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 DIRECT_MAX = PROCESSORS + 2
 WAITING_MAX = 1000  # direct invokes of one function; more are throttled
 OVERTAKE_S = 1.0
@@ -35,6 +37,7 @@ class Pool:
     def __init__(self, function: Function, start: Start) -> None:
         self.function = function
         self.invocations = self.errors = self.throttles = 0
+        self.measures = Measures()
         self.import_error: bytes | None = None
         self.imported = False
         self._start = start
@@ -45,6 +48,7 @@ class Pool:
         self._direct = Turns(DIRECT_MAX)
         self._mapped = Turns(PROCESSORS)
         self._stopping = False
+        self._generation = 0  # of the code
 
     async def invoke(self, call: Call) -> Reply:
         """Call the function for a caller who waits; raises Throttled, or Unavailable while stopping."""
@@ -74,13 +78,14 @@ class Pool:
             if in_turn:
                 self._mapped.give()
 
-    async def warm(self) -> None:
-        """Have an environment ready, so that an import error is known."""
+    async def warm(self, *, keep: bool = True) -> None:
+        """Import the function, so that an import error is known; unless `keep`, its environment is ended again."""
         if self._all or not self._mapped.take():
             return
         try:
             execution = await self._started()
             if execution is not None:
+                execution.retired = not keep
                 self._put_back(execution)
         finally:
             self._mapped.give()
@@ -89,11 +94,19 @@ class Pool:
         """End every environment once it is idle: the next call imports the function anew."""
         self.import_error = None
         self._import_error_until_s = 0.0
+        self._generation += 1
         for execution in self._all.values():
             if execution is not None:
                 execution.retired = True
         while self._idle:
             self._idle.pop().close()
+
+    async def reload(self) -> None:
+        """Have the code on disk called from now on; return once it is known whether it can be imported."""
+        self.retire()
+        execution = await self._started()
+        if execution is not None:
+            self._put_back(execution)
 
     def tidy(self, now_s: float) -> None:
         """Reap environments idle for long, keeping one; bound the logs of busy ones."""
@@ -106,6 +119,18 @@ class Pool:
     def workers(self) -> list[int]:
         """Return the process ids of the environments that live."""
         return [execution.pid for execution in self._all.values() if execution is not None and not execution.dead]
+
+    def watched(self) -> list[Execution]:
+        """Return the environments whose memory is to be looked at: those that work, or have worked since the last look.
+
+        An idle one that keeps too much ends too: it would be killed in its next invocation.
+        """
+        found = []
+        for execution in self._all.values():
+            if execution is not None and not execution.dead and (execution.worked or execution.is_busy):
+                execution.worked = False
+                found.append(execution)
+        return found
 
     async def stop(self, grace_s: float) -> None:
         """End all environments; those that are busy have `grace_s` to finish."""
@@ -127,14 +152,18 @@ class Pool:
                 assert self.import_error is not None
                 self.errors += 1
                 return Reply(self.import_error, error=True)
+            began_s = clock.monotonic_s()
+            self.measures.begin()
             try:
                 reply = await execution.call(call)
+                self.measures.took(clock.monotonic_s() - began_s)
             except NeverStarted:
                 continue  # it was killed while it was idle
             except asyncio.CancelledError:
                 execution.kill()
                 raise
             finally:
+                self.measures.end()
                 self._put_back(execution)
             self.errors += reply.error
             return reply
@@ -155,6 +184,7 @@ class Pool:
             raise Unavailable("The runtime is stopping.", "Try again.")
         slot = next(slot for slot in range(len(self._all) + 1) if slot not in self._all)
         self._all[slot] = None
+        generation = self._generation
         try:
             execution = await self._start(self.function, slot)
         except BaseException as error:
@@ -171,6 +201,9 @@ class Pool:
         except asyncio.CancelledError:
             execution.kill()
             raise
+        if generation != self._generation and not self._stopping:  # the code changed while it was imported
+            execution.close()
+            return await self._started()
         self.imported = self.import_error is None
         if self.import_error is not None:
             self._import_error_until_s = clock.monotonic_s() + IMPORT_ERROR_S
@@ -266,6 +299,18 @@ class Pools:
             now_s = clock.monotonic_s()
             for pool in self._by_name.values():
                 pool.tidy(now_s)
+
+    async def memory_watched(self) -> None:
+        """End environments that use more memory than their function may, for ever."""
+        groups = memory.Groups()
+        while memory.CAN_TELL:
+            await asyncio.sleep(memory.LOOK_S)
+            watched = {each.pid: (each, pool) for pool in self._by_name.values() for each in pool.watched()}
+            with contextlib.suppress(OSError):  # no descriptors are left, say: the next look is soon
+                for leader, pids in groups.of(watched).items() if watched else ():
+                    execution, pool = watched[leader]
+                    function_log.bound(execution.log)
+                    execution.note_memory(memory.used_bytes(pids, pool.function.memory_mb * memory.MIB))
 
     async def stop(self, grace_s: float) -> None:
         """End all environments; busy ones have `grace_s` to finish."""

@@ -6,8 +6,10 @@ replay       a function with a stored event: (True, None), or (False, why)
 ledger       function -> its books, for functions with a mapping
 positions    of a stream: the log position from which on an enabled mapping needs records; nil if none does
 functions    each function's state
+try_imports  the same, once every function was imported that was not yet; one that is being imported is still Pending
+measures     function -> what is new since the last call, for the metrics
 checkpoints  function -> stream -> shard id -> the state that a restart would find
-reload       has every function imported anew
+reload       has one function, or every one, imported anew; answers function -> why it can't be, or nil
 """
 
 import asyncio
@@ -25,6 +27,7 @@ from headrace import clock, connect, disk, rpc
 from headrace.archive.base import Bucket
 from headrace.errors import UsageError
 from headrace.record import shard_id
+from headrace.runtime.batch_journal import BatchJournal
 from headrace.runtime.invokes import AsyncInvokes
 from headrace.runtime.mapping import UNHANDLED
 from headrace.runtime.mappings import Account, MappingRunner
@@ -96,7 +99,7 @@ class RuntimeServer:
         self._pools = Pools(system, layout, dict(os.environ))
         self._streams: dict[str, WatchedStream] = {}
         self._invokes = AsyncInvokes(layout.invokes, self._pools, bucket)
-        services = Services(self._threads, bucket)
+        services = Services(self._threads, bucket, journal=BatchJournal(layout.batches, self._threads))
         self._runners = [self._runner(each, services) for each in system.mappings]
         self._tasks: list[asyncio.Task[Any]] = []
         self._server = rpc.Server(
@@ -107,6 +110,8 @@ class RuntimeServer:
                 "ledger": self._on_ledger,
                 "positions": self._on_positions,
                 "functions": self._on_functions,
+                "try_imports": self._on_try_imports,
+                "measures": self._on_measures,
                 "checkpoints": self._on_checkpoints,
                 "reload": self._on_reload,
             }
@@ -128,6 +133,7 @@ class RuntimeServer:
             if pool.function.url or any(each.function == pool.function.name for each in self._system.mappings):
                 self._tasks.append(asyncio.create_task(_warm(pool)))
         self._tasks.append(asyncio.create_task(self._pools.tidied()))
+        self._tasks.append(asyncio.create_task(self._pools.memory_watched()))
         self._tasks += [asyncio.create_task(runner.run()) for runner in self._runners]
         self._invokes.start()
         await self._server.start(self._layout.runtime_socket)
@@ -196,6 +202,12 @@ class RuntimeServer:
     def _on_functions(self, _: msgspec.Raw) -> list[FunctionState]:
         return [self._function_state(pool) for pool in self._pools]
 
+    async def _on_try_imports(self, params: msgspec.Raw) -> list[FunctionState]:
+        for pool in self._pools:
+            if not pool.imported and pool.import_error is None:
+                await _warm(pool, keep=False)
+        return self._on_functions(params)
+
     def _function_state(self, pool: Pool) -> FunctionState:
         function, error = pool.function, pool.import_error
         return FunctionState(
@@ -216,6 +228,22 @@ class RuntimeServer:
             throttles=pool.throttles,
         )
 
+    def _on_measures(self, _: msgspec.Raw) -> dict[str, dict[str, Any]]:
+        accounts: dict[str, Account] = {}
+        for runner in self._runners:
+            if runner.mapping.enabled:
+                runner.add_to(accounts.setdefault(runner.mapping.function, Account()))
+        found = {}
+        for pool in self._pools:
+            totals = {"invocations": pool.invocations, "errors": pool.errors, "throttles": pool.throttles}
+            found[pool.function.name] = pool.measures.told(totals)
+            if (account := accounts.get(pool.function.name)) is not None:
+                found[pool.function.name] |= {
+                    "iterator_age_ms": account.iterator_age_ms,
+                    "records": {"pending": account.pending, "failed": account.failed, "expired": account.expired},
+                }
+        return found
+
     def _on_checkpoints(self, _: msgspec.Raw) -> dict[str, dict[str, dict[str, object]]]:
         found: dict[str, dict[str, dict[str, object]]] = {}
         for runner in self._runners:
@@ -225,9 +253,15 @@ class RuntimeServer:
                     shards[shard_id(shard)] = poller.durable
         return found
 
-    def _on_reload(self, _: msgspec.Raw) -> None:
-        for pool in self._pools:
-            pool.retire()
+    async def _on_reload(self, params: msgspec.Raw) -> dict[str, str | None]:
+        name = rpc.decode(params, type=str | None)
+        pools = list(self._pools) if name is None else [self._pools.get(name)]
+        await asyncio.gather(*(pool.reload() for pool in pools))
+        for runner in self._runners:
+            if name in (None, runner.mapping.function):
+                for poller in runner.pollers.values():
+                    poller.hurry()
+        return {pool.function.name: _error_text(pool.import_error) if pool.import_error else None for pool in pools}
 
 
 _invokes = msgspec.msgpack.Decoder(Invoke)
@@ -244,9 +278,9 @@ async def start(layout: Layout, system: System, bucket: Callable[[str], Bucket] 
     return server
 
 
-async def _warm(pool: Pool) -> None:
+async def _warm(pool: Pool, *, keep: bool = True) -> None:
     with contextlib.suppress(Exception):  # whoever calls the function is told
-        await pool.warm()
+        await pool.warm(keep=keep)
 
 
 def _problem(reply: Reply) -> str | None:
