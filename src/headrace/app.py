@@ -22,6 +22,8 @@ from headrace.settings import Layout
 from headrace.system import System
 from headrace.timekeeping import Timekeeper
 
+BOOKS_S_MAX = 3.0  # at a start, for the gateway to open the streams
+
 Stop = Callable[[], Awaitable[None]]
 
 
@@ -134,6 +136,7 @@ async def runtime() -> Stop:
 
     layout, system = layout_and_system()
     running = await server.start(layout, system)
+    await running.wait_for_books(BOOKS_S_MAX)
     return running.stop
 
 

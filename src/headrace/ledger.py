@@ -12,7 +12,7 @@ from headrace.record import parse_sequence_number, parse_shard_id
 
 
 class Account(msgspec.Struct):
-    """One function's ledger, in stream records since its starting position; iterator age in milliseconds."""
+    """One function's ledger over its mappings, in records since their start; the age, in ms, is the highest."""
 
     eligible: int = 0
     processed: int = 0

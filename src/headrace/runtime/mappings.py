@@ -4,9 +4,8 @@ import asyncio
 import logging
 from pathlib import Path
 
-import msgspec
-
 from headrace.errors import HeadraceError
+from headrace.ledger import Account
 from headrace.record import shard_id
 from headrace.runtime.kinesis_event import Source
 from headrace.runtime.poller import Poller, Services
@@ -17,18 +16,6 @@ from headrace.system import Mapping
 SHARDS_LOOK_S = (0.05, 1.0)  # how often new shards are looked for: until there is one, and then
 
 _log = logging.getLogger(__name__)
-
-
-class Account(msgspec.Struct):
-    """One function's ledger over its mappings and their shards, in records; the age in milliseconds is the highest."""
-
-    eligible: int = 0
-    processed: int = 0
-    failed: int = 0
-    filtered: int = 0
-    expired: int = 0
-    pending: int = 0
-    iterator_age_ms: int = 0
 
 
 class MappingRunner:
@@ -59,6 +46,13 @@ class MappingRunner:
                     await self._stopping.wait()
             except TimeoutError:
                 continue
+
+    def ready(self) -> bool:
+        """Return whether the books know every shard: only then does the ledger say the truth."""
+        return bool(self.pollers) and all(
+            poller.durable is not None or poller.error is not None or not self.mapping.enabled
+            for poller in self.pollers.values()
+        )
 
     def stop(self) -> None:
         """Have every poller finish the call under way."""

@@ -25,12 +25,13 @@ import msgspec
 
 from headrace import clock, connect, disk, rpc
 from headrace.archive.base import Bucket
-from headrace.errors import UsageError
+from headrace.errors import Unavailable, UsageError
+from headrace.ledger import Account
 from headrace.record import shard_id
 from headrace.runtime.batch_journal import BatchJournal
 from headrace.runtime.invokes import AsyncInvokes
 from headrace.runtime.mapping import UNHANDLED
-from headrace.runtime.mappings import Account, MappingRunner
+from headrace.runtime.mappings import MappingRunner
 from headrace.runtime.messages import Call, Reply
 from headrace.runtime.poller import Services
 from headrace.runtime.pool import Pool, Pools
@@ -102,9 +103,10 @@ class RuntimeServer:
         services = Services(self._threads, bucket, journal=BatchJournal(layout.batches, self._threads))
         self._runners = [self._runner(each, services) for each in system.mappings]
         self._tasks: list[asyncio.Task[Any]] = []
+        self._starting = False
         self._server = rpc.Server(
             {
-                "ping": lambda _: None,
+                "ping": self._on_ping,
                 "invoke": self._on_invoke,
                 "replay": self._on_replay,
                 "ledger": self._on_ledger,
@@ -137,6 +139,14 @@ class RuntimeServer:
         self._tasks += [asyncio.create_task(runner.run()) for runner in self._runners]
         self._invokes.start()
         await self._server.start(self._layout.runtime_socket)
+
+    async def wait_for_books(self, seconds: float) -> None:
+        """Wait until every mapping knows its shards, so that the first status asked for is right; not for ever."""
+        deadline_s = clock.monotonic_s() + seconds
+        self._starting = True
+        while not all(runner.ready() for runner in self._runners) and clock.monotonic_s() < deadline_s:
+            await asyncio.sleep(0.01)
+        self._starting = False
 
     async def stop(self, grace_s: float = GRACE_S) -> None:
         """Stop: what is under way has `grace_s` to finish; what is cut off is repeated by the next start."""
@@ -183,6 +193,10 @@ class RuntimeServer:
         pool = self._pools.get(asked.function)
         problem = _problem(await pool.invoke(Call(str(uuid4()), pool.function.timeout_s, asked.payload)))
         return problem is None, problem
+
+    def _on_ping(self, _: msgspec.Raw) -> None:
+        if self._starting:
+            raise Unavailable("The runtime is starting.", "Ask again.")
 
     def _on_ledger(self, _: msgspec.Raw) -> dict[str, Account]:
         accounts: dict[str, Account] = {}
