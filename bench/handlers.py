@@ -19,9 +19,8 @@ from bodies import event
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "functions"))
 
-from headrace.archive.base import Bucket, ObjectInfo
-
 from headrace import connect
+from headrace.archive.base import Bucket, ObjectInfo
 from headrace.record import sequence_number, shard_id
 from headrace.table.base import Item, Table
 
