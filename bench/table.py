@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+import bodies  # noqa: F401  (puts the tests on the path)
 from headrace import rpc
 from headrace.table.base import Item
 from headrace.table.local import LocalTable
