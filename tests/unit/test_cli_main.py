@@ -145,3 +145,10 @@ def test_listing_the_commands_imports_nothing_heavy() -> None:
 def test_the_module_is_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "headrace", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("headrace ")
+
+
+def test_a_terminal_does_not_obey_what_a_device_sent() -> None:
+    from headrace.cli.output import printable, table
+
+    assert printable("pump\x1b[31m\n é") == "pump\\x1b[31m\\n é"
+    assert "\x1b" not in table(["device"], [["pump\x1b[31m"]])

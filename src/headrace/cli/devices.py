@@ -6,7 +6,7 @@ import msgspec
 from headrace.cli.backend import Backend
 from headrace.cli.functions import Members, device_api, members, text
 from headrace.cli.options import json_option, with_backend
-from headrace.cli.output import note, print_raw, table
+from headrace.cli.output import note, print_raw, printable, table
 from headrace.cli.payload import json_text
 from headrace.errors import UsageError
 
@@ -99,9 +99,9 @@ def config_command(
 
 
 def _event(event: Members) -> str:
-    lines = [(name, text(event, name)) for name in event if name != "readings"]
+    lines = [(printable(name), text(event, name)) for name in event if name != "readings"]
     readings = msgspec.json.decode(event.get("readings", b"{}"), type=Members)
-    lines += [(f"  {name}", text(readings, name)) for name in readings]
+    lines += [(f"  {printable(name)}", text(readings, name)) for name in readings]
     width = max((len(name) for name, _ in lines), default=0)
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in lines)
 
@@ -110,7 +110,7 @@ def _events(events: list[Members]) -> str:
     rows = []
     for event in events:
         readings = msgspec.json.decode(event.get("readings", b"{}"), type=Members)
-        values = "  ".join(f"{name}={text(readings, name)}" for name in readings)
+        values = "  ".join(f"{printable(name)}={text(readings, name)}" for name in readings)
         flags = msgspec.json.decode(event.get("flags", b"[]"), type=list[str])
         rows.append([text(event, "time"), text(event, "id"), values + "".join(f"  [{flag}]" for flag in flags)])
     return table(("time", "id", "readings"), rows)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headrace.cli.backend import Backend
+from headrace.cli.output import printable
 from headrace.errors import Conflict, HeadraceError, NotFound, UsageError
 
 INVOKE_S_MAX = 910.0  # a function may run for 900 s
@@ -96,6 +97,6 @@ def text(found: Members, name: str) -> str:
     """Return a member as text: a string's content, otherwise the JSON; empty where it is missing."""
     raw = bytes(found.get(name, b""))
     try:
-        return msgspec.json.decode(raw, type=str) if raw else ""
+        return printable(msgspec.json.decode(raw, type=str)) if raw else ""
     except msgspec.DecodeError:
         return raw.decode(errors="replace")

@@ -85,4 +85,9 @@ def _cell(value: object) -> str:
         return "-"
     if _is_number(value):
         return f"{value:,}"
-    return str(value)
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Return text that a device sent with its control characters spelled out: a terminal must not obey them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
