@@ -55,7 +55,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="headrace-bench-"))
     backend = Backend(folder / "data").start()
     wait_until(lambda: len(backend.pids("runtime.worker")) >= 3)
-    time.sleep(3)
+    time.sleep(3)  # the workers exist; now they finish their imports
     fresh = memory_mb(backend)
     ledger = send(backend.url, Bodies("events"), rate=10_000, duration_s=10)
     backend.settled(ledger.records, 120)
