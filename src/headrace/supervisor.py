@@ -62,32 +62,37 @@ class Supervisor:
         self._wake, self._waker = socket.socketpair()
         self._waker.setblocking(False)
 
-    def start(self) -> None:
-        """Start every process and wait until all are ready; raises what a process gave as its reason to fail."""
+    def start(self) -> bool:
+        """Start every process and wait until all are ready; return False if a signal asked to stop meanwhile.
+
+        Raises what a process gave as its reason to fail.
+        """
+        # Before the first process starts: a signal that ended this one at once would leave the others to end after it.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for name in PROCESSES:
             self._spawn(name)
         deadline = clock.monotonic_s() + START_S_MAX
-        while waiting := [child for child in self.children.values() if not child.is_ready]:
-            select.select([child.ready for child in waiting], [], [], 0.5)
+        while (waiting := [child for child in self.children.values() if not child.is_ready]) and not self.stopping:
+            select.select([self._wake.fileno(), *(child.ready.fileno() for child in waiting)], [], [], 0.5)
+            self._drain_wake()
             for child in waiting:
                 self._check_start(child)
             if clock.monotonic_s() > deadline:
                 names = ", ".join(child.name for child in waiting)
                 raise errors.Unavailable(f"Not ready after {START_S_MAX:.0f} s: {names}.", f"See {self.layout.logs}.")
+        return not self.stopping
 
     def watch(self) -> None:
         """Restart whatever ends, until a signal asks to stop."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         while not self.stopping:
             self._reap()
             self._restart_due()
             waits = [at - clock.monotonic_s() for at in self.restart_at_s.values()]
             select.select([self._wake], [], [], max(0.0, min([1.0, *waits])))
-            with contextlib.suppress(BlockingIOError):
-                self._wake.recv(4096, socket.MSG_DONTWAIT)
+            self._drain_wake()
 
     def stop(self) -> None:
         """Stop the processes in order: no new events, then no new batches, then the table."""
@@ -161,6 +166,10 @@ class Supervisor:
                 del self.restart_at_s[name]
                 self._spawn(name)
 
+    def _drain_wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake.recv(4096, socket.MSG_DONTWAIT)
+
     def _on_stop(self, *_: object) -> None:
         self.stopping = True
 
@@ -196,7 +205,8 @@ def run(
         disk.write_file(layout.system, msgspec.json.encode(system))
         supervisor = Supervisor(layout, listener, _environment(layout, listener, enforce_limits, watch))
         try:
-            supervisor.start()
+            if not supervisor.start():
+                return 0
             url = _url(listener)
             print(_banner(system, data, path))  # noqa: T201
             print(f"ready in {clock.monotonic_s() - began_s:.1f} s at {url}", flush=True)  # noqa: T201

@@ -52,10 +52,10 @@ class Backend:
         self.process: subprocess.Popen[str]
         self.start_s = 0.0
 
-    def start(self) -> "Backend":
+    def spawn(self) -> subprocess.Popen[str]:
+        """Start it without waiting until it is ready."""
         self.data.parent.mkdir(parents=True, exist_ok=True)
         self._output = (self.data.parent / f"{self.data.name}.up.log").open("a+")
-        began = time.monotonic()
         self.process = subprocess.Popen(
             self._command,
             stdout=self._output,
@@ -64,6 +64,11 @@ class Backend:
             cwd=self.data.parent,
             text=True,
         )
+        return self.process
+
+    def start(self) -> "Backend":
+        began = time.monotonic()
+        self.spawn()
         try:
             wait_until(self._healthy, 40, 0.01)
         except AssertionError:
