@@ -35,9 +35,8 @@ from headrace.system import Mapping
 FAULT_PAUSE_S = (0.2, 10.0)  # first and longest, after an error that is not the function's
 _RECORD_INDEX_BYTES = 10  # of a frame's body, a record: what is neither key nor data
 _READ_BYTES_MAX = 64 * 1024 * 1024
-PACE_S = (
-    0.05  # between the starts of two batches of a shard, unless the second is full: a batch costs more than a record
-)
+# Between the starts of two batches of a shard, unless the second is full: a batch costs more than a record.
+PACE_S = 0.05
 LOOK_AGAIN_S = 1.0
 WINDOW_LOOK_S = 0.1  # while a batching window runs: what it may add to the window
 
