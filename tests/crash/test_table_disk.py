@@ -115,3 +115,27 @@ def test_a_full_disk_refuses_writes_until_there_is_space(tmp_path: Path) -> None
         process.kill()
         process.start()
         filler.check()
+
+
+def test_a_disk_full_of_what_a_killed_merge_left_does_not_stop_the_start(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with (
+        small_disk(disk, 60),
+        table_process(disk / "table", tmp_path / "t.sock") as process,
+        contextlib.closing(process.table()) as table,
+    ):
+        filler = Filler(table)
+        for _ in range(30):
+            filler.put()
+        process.kill()
+        fill(disk / "table/db/999999.sst")
+        process.start()
+        filler.check()
+        filler.until_accepted(20)
+
+
+def fill(path: Path) -> None:
+    """Write to a file until the disk takes no more."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from rocksdict import (
+    AccessType,
     BlockBasedOptions,
     Cache,
     Checkpoint,
@@ -241,8 +242,12 @@ class Store:
         try:
             kept = [name for name in _families_in(path) if name != "default"]
             names = sorted({*self._tables, *kept})
-            cache = Cache(CACHE_BYTES)
-            self._db = Rdict(path, _options(cache), {name: _options(cache) for name in names})
+            try:
+                self._db = _opened(path, names)
+            except Exception as error:
+                if NO_SPACE not in str(error) or not _remove_orphans(path, names):
+                    raise
+                self._db = _opened(path, names)
             self._families = {
                 name: _Family(self._db.get_column_family(name), self._db.get_column_family_handle(name))
                 for name in names
@@ -362,6 +367,26 @@ def _check_format(path: Path) -> None:
 
 def _families_in(path: str) -> list[str]:
     return list(Rdict.list_cf(path)) if Path(path, "CURRENT").exists() else []
+
+
+def _opened(path: str, names: Sequence[str]) -> Rdict:
+    cache = Cache(CACHE_BYTES)
+    return Rdict(path, _options(cache), {name: _options(cache) for name in names})
+
+
+def _remove_orphans(path: str, names: Sequence[str]) -> bool:
+    """Remove what a killed process left half merged; return whether there was any.
+
+    RocksDB does so itself as soon as it is open. But to open it must write, which a disk does not take that is full of
+    just these files.
+    """
+    options = Options(raw_mode=True)
+    with contextlib.closing(Rdict(path, options, dict.fromkeys(names, options), AccessType.read_only())) as database:
+        live = {each["name"].lstrip("/") for each in database.live_files()}
+    orphans = [file for file in Path(path).glob("*.sst") if file.name not in live]
+    for file in orphans:
+        disk.DISK.remove(file)
+    return bool(orphans)
 
 
 def _options(cache: Cache) -> Options:
