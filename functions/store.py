@@ -27,8 +27,7 @@ def handler(batch: dict[str, Any], context: Any) -> None:
             else:
                 rejected.append((record, found))
     store(events)
-    for record, fault in rejected:
-        rejection.reject(connect.bucket(os.environ["FAILURES_BUCKET"]), context.function_name, record, fault)
+    rejection.reject(connect.bucket(os.environ["FAILURES_BUCKET"]), context.function_name, rejected)
     measure(events, len(rejected))
 
 
