@@ -37,6 +37,13 @@ def test_the_five_iterators(kinesis: Any, server: KinesisServer) -> None:
     assert int(start["StartingSequenceNumber"]) < int(first[0])
 
 
+def test_a_number_that_no_record_has_means_the_next_later_record(kinesis: Any) -> None:
+    second = int(put(kinesis, b"0", b"1", b"2")[1])
+    for kind in ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"):
+        assert read(kinesis, kind, StartingSequenceNumber=str(second - 1)) == [b"1", b"2"]
+        assert read(kinesis, kind, StartingSequenceNumber=str(second + 1)) == [b"2"]
+
+
 def test_an_iterator_before_the_first_record_waits_for_it(kinesis: Any, server: KinesisServer) -> None:
     for kind in ("TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"):
         server.clock.ahead_ms += 10  # a time of its own for each

@@ -17,6 +17,7 @@ from headrace.wire import WireError
 RECORDS_MAX = 10_000
 ANSWER_BYTES_MAX = 10 * 1024 * 1024
 _SHARD_MAX = 2**31 - 1
+_NUMBER_MAX = 2**64 - 1
 _EITHER = (
     "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or "
     "(2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified "
@@ -162,6 +163,8 @@ def _number_of(stream: LiveStream, shard: int, text: str, *, after: bool) -> int
         f"StartingSequenceNumber {text} used in GetShardIterator on shard {shard_id(shard)} in stream {stream.name} "
         f"under account {ACCOUNT} is invalid"
     )
+    if (between := _number_after_a_miss(stream, shard, text)) is not None:
+        return between
     try:
         found = parse_sequence_number(text)
     except UsageError:
@@ -177,6 +180,18 @@ def _number_of(stream: LiveStream, shard: int, text: str, *, after: bool) -> int
     if found.arrival_s < found.shard_created_s:
         return 0  # the shard's StartingSequenceNumber, which no record has
     return found.number + 1 if after else found.number
+
+
+def _number_after_a_miss(stream: LiveStream, shard: int, text: str) -> int | None:
+    """Return the number that follows a sequence number which no record of the shard can have, or None.
+
+    It is this shard's but for its last four bits, where a record's have a 2: it lies just before or behind a record.
+    """
+    value, base = int(text), sequence_base(stream.shard_created_s[shard], shard, 0)
+    last = value & 0xF
+    if last == base & 0xF or value >> 144 != base >> 144 or value >> 4 & 0xFFFFFFFF != shard:
+        return None
+    return (value >> 80 & _NUMBER_MAX) + (last > base & 0xF)
 
 
 def _visible(
