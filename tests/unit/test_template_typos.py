@@ -45,6 +45,13 @@ TYPOS = {
     "a number that is none": ("Threshold: 1000", "Threshold: high", "Threshold", "Write a number."),
     "a boolean that is none": ("Enabled: true}", "Enabled: perhaps}", "Enabled: perhaps", "true or false"),
     "out of range": ("BatchSize: 500", "BatchSize: 20000", "BatchSize", "a whole number from 1 to 10000"),
+    "out of range, as AWS says it": (
+        "BatchSize: 500",
+        "BatchSize: 0",
+        "BatchSize",
+        "Value '0' at 'batchSize' failed to satisfy constraint: Member must have value greater than or equal to 1.",
+    ),
+    "a period between minutes": ("Period: 60", "Period: 61", "Period", "Write 10, 20, 30 or a multiple of 60."),
     "out of range, by a branch": (
         "Timeout: 30",
         "Timeout: !If [IsSlow, 1, 0]",

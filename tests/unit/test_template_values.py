@@ -182,6 +182,9 @@ def test_parameters_come_from_assignments_and_files(tmp_path: Path) -> None:
         "a.json": '{"A": 1, "B": true, "C": ["x", "y"], "D": "007"}',
         "b.yaml": "A: 1.50\nB: yes\n",
         "c.json": '[{"ParameterKey": "A", "ParameterValue": "9"}]',
+        "d.json": '["A=1", "B=x=y"]',
+        "e.json": '{"Parameters": {"A": "1"}}',
+        "f.env": "# sizes\nA=1\n\n  B=x = y\n",
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -191,6 +194,9 @@ def test_parameters_come_from_assignments_and_files(tmp_path: Path) -> None:
     assert template.parse_parameters([paths["a.json"]]) == {"A": "1", "B": "true", "C": "x,y", "D": "007"}
     assert template.parse_parameters([paths["b.yaml"]]) == {"A": "1.50", "B": "yes"}
     assert template.parse_parameters([paths["c.json"]]) == {"A": "9"}
+    assert template.parse_parameters([paths["d.json"]]) == {"A": "1", "B": "x=y"}
+    assert template.parse_parameters([paths["e.json"]]) == {"A": "1"}
+    assert template.parse_parameters([paths["f.env"]]) == {"A": "1", "B": "x = y"}
     assert template.parse_parameters(["A=0", paths["c.json"], "B=1"]) == {"A": "9", "B": "1"}
     assert template.parse_parameters([paths["c.json"], "A=0"]) == {"A": "0"}
 

@@ -33,12 +33,14 @@ _KINDS = {
     "Default": (str | int | float, "a text or a number"),
 }
 _ASSIGNMENT = re.compile(r"([A-Za-z0-9]+)=(.*)", re.DOTALL)
+_NO_LINE = re.compile(r"\s*(#.*)?")
 
 
 def parse_parameters(arguments: Sequence[str]) -> dict[str, str]:
-    """Return what `--parameters` gives: each argument is K=V, or a JSON or YAML file; the last of a name wins.
+    """Return what `--parameters` gives: each argument is K=V or a file; the last of a name wins.
 
-    A file holds a mapping, or CloudFormation's list of ParameterKey and ParameterValue. Raises UsageError.
+    A file holds what the AWS CLI takes, as JSON or YAML: a mapping, that under `Parameters`, a list of ParameterKey and
+    ParameterValue, or of "K=V"; or it holds K=V lines. Raises UsageError.
     """
     given: dict[str, str] = {}
     for argument in arguments:
@@ -56,9 +58,15 @@ def _from_file(path: Path) -> dict[str, str]:
             f"--parameters {path}: this is neither NAME=VALUE nor a file.",
             "Write --parameters NAME=VALUE, or name a JSON or YAML file of them.",
         )
-    content = document.parse(document.read_text(path), str(path), as_text=True)
+    text = document.read_text(path)
+    lines = [line.strip() for line in text.splitlines() if not _NO_LINE.fullmatch(line)]
+    if lines and all(map(_ASSIGNMENT.fullmatch, lines)):
+        return parse_parameters(lines)
+    content = document.parse(text, str(path), as_text=True)
     if isinstance(content, Items):
         content = _from_list(path, content)
+    if isinstance(content, Members) and isinstance(inner := content.get("Parameters"), Members):
+        content = inner
     if not isinstance(content, Members):
         raise TemplateError(str(path), 1, "The file holds no parameters.", "Write NAME: VALUE, one a line.")
     return {name: _file_text(path, value, content.lines[name]) for name, value in content.items()}
@@ -67,6 +75,9 @@ def _from_file(path: Path) -> dict[str, str]:
 def _from_list(path: Path, content: Items) -> Members:
     members = Members(content.line)
     for item, line in zip(content, content.lines, strict=True):
+        if isinstance(item, str) and (assignment := _ASSIGNMENT.fullmatch(item)):
+            members.put(assignment[1], assignment[2], line)
+            continue
         if not isinstance(item, Members) or not {"ParameterKey", "ParameterValue"} <= set(item):
             raise TemplateError(
                 str(path), line, "This is no parameter.", "Write ParameterKey and ParameterValue, or NAME: VALUE."

@@ -263,11 +263,20 @@ BUCKET = Mapped(
     }
 )
 
+
+def _period(value: Any, site: Site) -> int:
+    """Check a metric's period in seconds."""
+    found: int = integer(10, 604_800)(value, site)
+    if found not in (10, 20, 30) and found % 60:
+        raise site.wrong(found, "10, 20, 30 or a multiple of 60")
+    return found
+
+
 _DIMENSIONS = items(Mapped({"Name": text(low=1), "Value": text(low=1)}, required=["Name", "Value"]), 0, 30)
 _METRIC_STAT = Mapped(
     {
         "Metric": Mapped({"Dimensions": _DIMENSIONS, "MetricName": text(low=1), "Namespace": text(low=1)}),
-        "Period": integer(1),
+        "Period": _period,
         "Stat": text(),
         "Unit": text(),
     },
@@ -300,7 +309,7 @@ ALARM = Mapped(
                     "Id": text(r"[a-z]\w*", "letters, digits and _, a small letter first", 1, 255),
                     "Label": text(),
                     "MetricStat": _METRIC_STAT,
-                    "Period": integer(1),
+                    "Period": _period,
                     "ReturnData": boolean,
                     **_unread("AccountId"),
                 },
@@ -310,7 +319,7 @@ ALARM = Mapped(
             20,
         ),
         "Namespace": text(low=1, high=255),
-        "Period": integer(10, 604_800),
+        "Period": _period,
         "Statistic": one_of("Average", "Maximum", "Minimum", "SampleCount", "Sum"),
         "Threshold": number,
         "ThresholdMetricId": text(),

@@ -63,7 +63,13 @@ def integer(low: int, high: int | None = None, also: int | None = None) -> Rule:
         if not isinstance(value, int) or isinstance(value, bool):
             raise site.wrong(value, wanted)
         if value != also and (value < low or (high is not None and value > high)):
-            raise site.wrong(value, wanted)
+            bound = f"greater than or equal to {low}" if value < low else f"less than or equal to {high}"
+            member = site.name[:1].lower() + site.name[1:]
+            raise site.error(  # as the service says it
+                f"{site.name}: Value '{value}' at '{member}' failed to satisfy constraint: "
+                f"Member must have value {bound}.",
+                f"Write {wanted}.",
+            )
         return value
 
     return rule
