@@ -46,6 +46,7 @@ answers = {
     "/text": "hello", "/number": 7, "/object": {"a": 1}, "/none": None,
     "/created": {"statusCode": 201, "body": "made", "headers": {"X-Own": "yes", "Content-Type": "text/plain"}},
     "/cookies": {"statusCode": 200, "cookies": ["a=1", "b=2; Secure"]},
+    "/one cookie": {"statusCode": 200, "cookies": "a=1"},
     "/binary": {"statusCode": 200, "body": "AAH/", "isBase64Encoded": True, "headers": {"content-type": "image/png"}},
     "/json body": {"statusCode": 200, "body": {"a": [1]}},
     "/text status": {"statusCode": "404"},
@@ -432,6 +433,7 @@ ANSWERS = {
     "bad%20status": (502, b'{"message":"Internal Server Error"}', "application/json"),
     "bad%20base64": (502, b'{"message":"Internal Server Error"}', "application/json"),
     "split": (502, b'{"message":"Internal Server Error"}', "application/json"),
+    "one%20cookie": (502, b'{"message":"Internal Server Error"}', "application/json"),
 }
 
 

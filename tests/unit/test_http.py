@@ -109,7 +109,10 @@ def exchange(*parts: bytes, step: int = 0) -> tuple[int, dict[str, str], dict[st
     return status, headers, json.loads(answer)
 
 
-HELLO = b"POST /a/b?c=d%20e HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nX-Two: 1\r\nx-two: 2\r\n\r\nhello"
+HELLO = (
+    b"POST /a/b?c=d%20e HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+    b"X-Two: 1\r\nx-two: 2\r\nCookie: a=1\r\nCookie: b=2\r\n\r\nhello"
+)
 CHUNKED = (
     b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n"
     b"5\r\nhello\r\n6;ext=1\r\n world\r\n0\r\nX-Sum: 1\r\n\r\n"
@@ -120,7 +123,7 @@ CHUNKED = (
 def test_a_request_arrives_whole_however_it_is_split(step: int) -> None:
     status, headers, got = exchange(HELLO, step=step)
     assert (status, got["method"], got["path"], got["query"], got["body"]) == (200, "POST", "/a/b", "c=d%20e", 5)
-    assert got["headers"] == {"host": "x", "content-length": "5", "x-two": "1, 2"}
+    assert got["headers"] == {"host": "x", "content-length": "5", "x-two": "1, 2", "cookie": "a=1; b=2"}
     assert headers["content-type"] == "application/json"
     assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", headers["date"])
     assert "connection" not in headers

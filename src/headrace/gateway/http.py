@@ -196,7 +196,8 @@ class _Connection(asyncio.Protocol):
             return  # a trailer: nothing here reads any
         key = self._shared.header_name(name)
         text = value.decode("latin-1")
-        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+        joint = "; " if key == "cookie" else ", "
+        self._headers[key] = f"{self._headers[key]}{joint}{text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
         self._head_done = True

@@ -91,7 +91,10 @@ def _proxied(answer: dict[str, Any]) -> Response:
             content_type = _header_text(value)
         elif name.lower() not in _NOT_PASSED_ON:
             headers.append((_header_text(name), _header_text(value)))
-    headers += [("Set-Cookie", _header_text(cookie)) for cookie in answer.get("cookies") or ()]
+    cookies = answer.get("cookies") or []
+    if not isinstance(cookies, list):
+        raise ValueError(cookies)
+    headers += [("Set-Cookie", _header_text(cookie)) for cookie in cookies]
     return Response(status, _body(answer), content_type, tuple(headers))
 
 
