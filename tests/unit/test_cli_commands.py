@@ -293,14 +293,20 @@ def test_an_argument_that_is_not_utf8_is_wrong_usage(fake: FakeBackend, ask: Any
 
 
 @pytest.mark.parametrize(
-    ("status", "word", "message"),
-    [(404, "not_found", "no event of d1"), (409, "conflict", "the version is 4"), (400, "limit", "at most 1,000")],
+    ("status", "word", "message", "code"),
+    [
+        (404, "not_found", "no event of d1", 1),
+        (409, "conflict", "the version is 4", 1),
+        (400, "limit", "at most 1,000", 2),
+    ],
 )
-def test_what_device_api_refuses_is_said(fake: FakeBackend, ask: Any, status: int, word: str, message: str) -> None:
+def test_what_device_api_refuses_is_said(
+    fake: FakeBackend, ask: Any, status: int, word: str, message: str, code: int
+) -> None:
     fake.functions["device_api"] = device_api(problem(status, word, message))
     for arguments in (["latest", "d1"], ["history", "d1", "--json"], ["config", "d1", "set", "{}"]):
         result = ask(*arguments)
-        assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"headrace: {message}\n")
+        assert (result.exit_code, result.stdout, result.stderr) == (code, "", f"headrace: {message}\n")
 
 
 def test_a_device_api_that_fails_is_said(fake: FakeBackend, ask: Any) -> None:

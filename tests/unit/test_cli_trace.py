@@ -107,3 +107,18 @@ def test_what_is_not_there_any_more_is_said(fake: FakeBackend) -> None:
     assert (
         "table events: the record holds 1; the table process does not answer" in ask(fake, {**STORY, "items": items})[0]
     )
+
+
+def test_the_only_stream_need_not_be_named(fake: FakeBackend) -> None:
+    asked = []
+
+    async def streams(request: Request) -> Response:
+        return Response(200, b'{"feed": {}}')
+
+    async def trace(request: Request) -> Response:
+        asked.append(request.path)
+        return Response(200, json.dumps(STORY).encode())
+
+    fake.paths = [("/_headrace/streams", streams), ("/_headrace/trace/", trace)]
+    assert run("trace", "1", "49", "--endpoint", fake.url).exit_code == 0
+    assert asked == ["/_headrace/trace/feed/1/49"]

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from headrace import clock
 from headrace.cli.backend import Backend
 from headrace.cli.options import json_option, with_backend
 from headrace.cli.output import print_json, table
@@ -36,7 +37,7 @@ def _row(alarm: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": alarm["AlarmName"],
         "state": alarm["StateValue"],
-        "since": f"{since.astimezone():%Y-%m-%dT%H:%M:%S%z}" if since is not None else None,
+        "since": clock.rfc3339_ms(round(since.timestamp() * 1000)) if since is not None else None,
         "reason": alarm.get("StateReason", ""),
         "description": alarm.get("AlarmDescription"),
     }

@@ -12,7 +12,7 @@ from headrace.errors import Conflict, HeadraceError, NotFound, UsageError
 INVOKE_S_MAX = 910.0  # a function may run for 900 s
 DEVICE_API = "device_api"
 Members = dict[str, msgspec.Raw]
-_ERRORS: dict[int, type[HeadraceError]] = {404: NotFound, 409: Conflict}
+_ERRORS: dict[int, type[HeadraceError]] = {400: UsageError, 404: NotFound, 409: Conflict}
 
 
 class Answer(NamedTuple):

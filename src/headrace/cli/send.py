@@ -24,7 +24,7 @@ from headrace.cli.sender import Entry, Sender, kinesis_put
 from headrace.cli.source import FORMATS, Source, format_of
 from headrace.errors import HeadraceError, UsageError
 
-NOTE_EVERY_S = 1.0  # how often progress is shown and noted for a resumption
+NOTE_EVERY_S = 0.25  # how often progress is shown and noted for a resumption
 BAD_SHOWN_MAX = 5
 
 

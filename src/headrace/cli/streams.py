@@ -30,19 +30,19 @@ _SHARD_TABLE = (
 def streams_command(backend: Backend, stream: str | None, as_json: bool) -> None:
     """List the streams; with NAME, the shards of that one."""
     client = backend.client("kinesis")
-    logs = _logs(backend)
+    held = logs(backend)
     with backend.errors():
         if stream is not None:
-            rows = [_shard_row(shard, logs.get(stream, {})) for shard in _shards(client, stream)]
+            rows = [_shard_row(shard, held.get(stream, {})) for shard in _shards(client, stream)]
         else:
-            rows = [_row(describe(client, name), logs.get(name, {})) for name in names(client)]
+            rows = [_row(describe(client, name), held.get(name, {})) for name in names(client)]
     heads, keys = _SHARD_TABLE if stream is not None else _STREAM_TABLE
     if as_json:
         print_json(rows)
     elif rows:
         click.echo(table(heads, [[row[key] for key in keys] for row in rows]))
-        for name in [stream] if stream is not None else logs:
-            for place in logs.get(name, {}).get("damage", []):
+        for name in [stream] if stream is not None else held:
+            for place in held.get(name, {}).get("damage", []):
                 click.echo(f"DAMAGE in {name} from position {place['position']} to {place['end']}: {place['reason']}")
     else:
         click.echo("no streams")
@@ -78,7 +78,7 @@ def chosen(client: Any, wanted: str | None) -> str:
     raise UsageError("There are several streams.", f"Say which: --stream {' | '.join(found)}.")
 
 
-def _logs(backend: Backend) -> Log:
+def logs(backend: Backend) -> Log:
     """Return what each stream's log holds, by name; nothing where there is only AWS's wire."""
     try:
         found: Log = backend.get("streams")
@@ -103,7 +103,7 @@ def _row(summary: dict[str, Any], log: dict[str, Any]) -> dict[str, Any]:
         "shards": summary["OpenShardCount"],
         "mode": summary.get("StreamModeDetails", {}).get("StreamMode", "PROVISIONED"),
         "retention_hours": summary["RetentionPeriodHours"],
-        "created": f"{summary['StreamCreationTimestamp'].astimezone():%Y-%m-%dT%H:%M:%S%z}",
+        "created": clock.rfc3339_ms(round(summary["StreamCreationTimestamp"].timestamp() * 1000)),
         "accepted": sum(shard["next"] for shard in shards) if log else None,
         "held": sum(shard["next"] - shard["first"] for shard in shards) if log else None,
         "damage": log.get("damage", []),

@@ -8,7 +8,7 @@ import click
 from headrace.cli.backend import Backend, path_segment
 from headrace.cli.options import json_option, with_backend
 from headrace.cli.output import print_raw, size, table
-from headrace.cli.streams import DEFAULT_STREAM
+from headrace.cli.streams import DEFAULT_STREAM, logs
 
 TRACE_S_MAX = 300.0  # an old record's documents may be many
 
@@ -21,15 +21,18 @@ _AGED_OUT = {
 @click.command("trace")
 @click.argument("shard")
 @click.argument("sequence")
-@click.option("--stream", metavar="NAME", default=DEFAULT_STREAM, help=f"The stream that took it ({DEFAULT_STREAM}).")
+@click.option("--stream", metavar="NAME", help=f"The stream that took it (the only one, or {DEFAULT_STREAM}).")
 @json_option
 @with_backend
-def trace_command(backend: Backend, shard: str, sequence: str, stream: str, as_json: bool) -> None:
+def trace_command(backend: Backend, shard: str, sequence: str, stream: str | None, as_json: bool) -> None:
     """Tell what became of one record, function by function.
 
     SHARD (its id or its index) and SEQUENCE are what PutRecord answered. Calls of batches are known as far back as the
     functions' batch journals go.
     """
+    if stream is None:
+        held = list(logs(backend))
+        stream = held[0] if len(held) == 1 else DEFAULT_STREAM
     path = "/".join(path_segment(part) for part in ("trace", stream, shard, sequence))
     body = backend.get_bytes(path, timeout_s=TRACE_S_MAX)
     if as_json:
