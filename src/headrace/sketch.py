@@ -79,14 +79,14 @@ class Sketch:
             buckets[bucket] = buckets.get(bucket, 0) + count
 
     def percentile(self, percent: float) -> float | None:
-        """Return the value that `percent` of the values are not above; None if it can't be known."""
+        """Return the least value that `percent` of the values are not above; None if it can't be known."""
         total = sum(self.buckets.values())
         if not total or total != self.count:
             return None
-        left = percent / 100 * (total - 1)
+        left = percent / 100 * total
         for bucket in sorted(self.buckets):
             left -= self.buckets[bucket]
-            if left < 0:
+            if left <= total * 1e-12:
                 return min(self.high, max(self.low, value_of(bucket)))
         return self.high
 

@@ -14,7 +14,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_
 
 
 def exact(values: list[float], percent: float) -> float:
-    return sorted(values)[math.floor(percent / 100 * (len(values) - 1) + 1e-9)]
+    return sorted(values)[max(0, math.ceil(percent / 100 * len(values) - 1e-9) - 1)]
 
 
 @pytest.mark.parametrize("percent", [0.1, 1, 25, 50, 90, 99, 99.9, 100])
@@ -51,7 +51,16 @@ def test_a_percentile_is_between_the_extremes(values: list[float], percent: floa
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("SampleCount", 4), ("Sum", 10), ("Average", 2.5), ("Minimum", 1), ("Maximum", 4), ("p0.0", 1), ("p100", 4)],
+    [
+        ("SampleCount", 4),
+        ("Sum", 10),
+        ("Average", 2.5),
+        ("Minimum", 1),
+        ("Maximum", 4),
+        ("p0.0", 1),
+        ("p100", 4),
+        ("p99", 4),
+    ],
 )
 def test_statistics(name: str, value: float) -> None:
     assert sketch.statistic(name)(Sketch.of([1, 2, 3, 4])) == value
