@@ -42,7 +42,7 @@ async def test_appends_of_one_turn_are_one_group(tmp_path: Path) -> None:
     appended = await asyncio.gather(*futures)
     assert [one.first_number for one in appended] == [{0: 1 + at, 1: at} for at in range(10)]
     assert syncs == ["write", "sync"]
-    assert (log.stats.records, log.stats.commits) == (21, 2)
+    assert (log.stats.records, log.stats.commits, log.stats.bytes) == (21, 2, 42)  # a byte of key, a byte of data
     assert [record.data for record in Reader(tmp_path).records(0, 1, 0, 99, 999)[0]] == [b"%d" % at for at in range(10)]
     await log.close()
 

@@ -60,7 +60,7 @@ class Removed(NamedTuple):
 
 @dataclass
 class Stats:
-    """What a log accepted since it was opened. `records / commits` is the mean group.
+    """What a log accepted since it was opened; `bytes` of keys and data. `records / commits` is the mean group.
 
     `puts` are PutRecords requests, `failed_puts` those of which no record was accepted; `throttled` are records that
     were refused because of their shard's limits.
@@ -266,7 +266,7 @@ class Log:
             self._start(loop)  # the disk works while the answers are written
         if committed is not None:
             self.stats.commits += 1
-            self.stats.bytes += committed.bytes
+            self.stats.bytes += group.bytes
             self.stats.records += sum(len(part.keys) for part in group.parts.values())
         for future, places in group.waiting:
             if future.done():  # its caller went away

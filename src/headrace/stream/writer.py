@@ -42,7 +42,6 @@ class Committed(NamedTuple):
 
     first_number: dict[int, int]
     arrival_ms: dict[int, int]
-    bytes: int
 
 
 class Writer:
@@ -84,7 +83,6 @@ class Writer:
         committed = Committed(
             {shard: self.shards[shard].next_number for shard in after},
             {shard: state.last_arrival_ms for shard, state in after.items()},
-            len(data),
         )
         self._publish(self.end + len(data), after)
         return committed
