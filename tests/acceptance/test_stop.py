@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from headrace.disk import is_locked
-from support.backend import Backend, wait_until
+from support.backend import Backend, command_line, wait_until
 
 
 @pytest.mark.parametrize("started", ["headrace.app table", "headrace.app metrics", "headrace.runtime.worker"])
@@ -20,5 +20,5 @@ def test_a_stop_during_the_start(tmp_path: Path, started: str) -> None:
     children = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGTERM)
     assert up.stop() == 0, up.output()
-    assert [child for child in children if child.is_running() and "headrace.app" in " ".join(child.cmdline())] == []
+    assert [child for child in children if child.is_running() and "headrace.app" in command_line(child)] == []
     assert not any(is_locked(lock) for lock in tmp_path.rglob("*lock"))

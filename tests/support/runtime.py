@@ -93,7 +93,7 @@ class Runtime:
         variables = {"SEEN": str(self.folder / f"{name}.seen"), "FOLDER": str(self.folder)}
         return Function(
             logical_id=name, name=name, handler=f"{name}.handler", code=str(self.code),
-            **{"timeout_s": 1, "environment": variables, **settings},
+            **{"timeout_s": 10, "environment": variables, **settings},
         )  # fmt: skip
 
     def write(self, name: str, source: str) -> None:
@@ -155,7 +155,7 @@ class Runtime:
         assert account["eligible"] == sum(account[part] for part in parts), account
         return account
 
-    async def until(self, function: str, timeout_s: float = 15, **expected: int) -> dict[str, int]:
+    async def until(self, function: str, timeout_s: float = 30, **expected: int) -> dict[str, int]:
         """Wait until the function's books say so; they must balance all the while."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -167,7 +167,7 @@ class Runtime:
             )
             await asyncio.sleep(0.02)
 
-    async def settled(self, function: str, timeout_s: float = 15) -> dict[str, int]:
+    async def settled(self, function: str, timeout_s: float = 30) -> dict[str, int]:
         return await self.until(function, timeout_s, pending=0)
 
     def seen(self, function: str) -> list[Any]:
