@@ -283,9 +283,7 @@ def _banner(system: System, data: Path, path: Path) -> str:
         f"  tables     {names(tuple(t.name for t in system.tables))}",
         f"  buckets    {names(tuple(b.name for b in system.buckets))}",
     ]
-    if system.ignored:
-        left_out = names(tuple(f"{i.logical_id} ({i.type})" for i in system.ignored))
-        lines.append(f"  left out   {left_out}")
+    lines += [f"  left out   {each.logical_id} ({each.type}): {each.reason}" for each in system.ignored]
     return "\n".join(lines)
 
 

@@ -124,7 +124,12 @@ def test_what_a_failing_function_gave_up_can_be_replayed_and_the_books_agree(tmp
 
 
 @pytest.mark.parametrize(
-    "destination", ["", "DestinationConfig: {OnFailure: {Type: S3, Destination: !GetAtt Dead.Arn}}"]
+    "destination",
+    [
+        "",
+        "DestinationConfig: {OnFailure: {Type: S3, Destination: !GetAtt Dead.Arn}}",
+        'DestinationConfig: {OnFailure: {Type: SQS, Destination: "arn:aws:sqs:us-east-1:000000000000:dead"}}',
+    ],
 )
 def test_what_is_given_up_is_shown_whichever_bucket_holds_it(tmp_path: Path, destination: str) -> None:
     (tmp_path / "functions").mkdir()
@@ -152,6 +157,8 @@ Resources:
             {destination}
 """)
     with backend(tmp_path, template) as running:
+        if "sqs" in destination:
+            wait_until(lambda: "(OnFailure): one machine has no sqs; what is given up goes to" in running.output())
         running.client("kinesis").put_record(StreamName="feed", PartitionKey="pump", Data=b"{}")
         running.settled(1)
         (row,) = json.loads(running.cli("failures", "list", "--json").stdout)
