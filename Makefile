@@ -47,7 +47,7 @@ $(UV):
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.run: $(UV) uv.lock pyproject.toml
-	$(UV) sync --frozen --no-dev --inexact --quiet
+	$(UV) sync --frozen --no-dev --extra parquet --inexact --quiet
 	@touch $@
 
 .venv/.dev: $(UV) uv.lock pyproject.toml
