@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,20 @@ class NoBucket(Bucket):
     """A bucket that forgets."""
 
     def put(self, key: str, body: bytes) -> None: ...
+    def put_file(self, key: str, path: Path) -> None: ...
     def delete(self, key: str) -> None: ...
+    def tag(self, key: str, tags: Mapping[str, str]) -> None: ...
     def get(self, key: str) -> bytes:
         return b""
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, tags: bool = False) -> Iterator[ObjectInfo]:
         return iter(())
+
+    def tags(self, key: str) -> dict[str, str]:
+        return {}
+
+    def location(self, key: str) -> str:
+        return ""
 
 
 def batch(size: int, salt: int) -> dict[str, Any]:

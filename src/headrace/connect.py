@@ -86,17 +86,33 @@ class _Recorded(Bucket):
 
     def put(self, key: str, body: bytes) -> None:
         self._inner.put(key, body)
-        if key.startswith("rejected/"):
-            _rejections.append(key)
+        self._note(key)
+
+    def put_file(self, key: str, path: Path) -> None:
+        self._inner.put_file(key, path)
+        self._note(key)
 
     def get(self, key: str) -> bytes:
         return self._inner.get(key)
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        return self._inner.list(prefix)
+    def list(self, prefix: str = "", *, tags: bool = False) -> Iterator[ObjectInfo]:
+        return self._inner.list(prefix, tags=tags)
 
     def delete(self, key: str) -> None:
         self._inner.delete(key)
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        self._inner.tag(key, tags)
+
+    def tags(self, key: str) -> dict[str, str]:
+        return self._inner.tags(key)
+
+    def location(self, key: str) -> str:
+        return self._inner.location(key)
+
+    def _note(self, key: str) -> None:
+        if key.startswith("rejected/"):
+            _rejections.append(key)
 
 
 def _layout(kind: str, name: str) -> Layout:

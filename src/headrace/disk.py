@@ -63,35 +63,35 @@ class OsFile:
     """A `File` on the operating system."""
 
     def __init__(self, path: Path, flags: int) -> None:
-        self._fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        self.fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
 
     def write_at(self, offset: int, data: bytes) -> None:
         """Write all of `data` at `offset`, however many calls it takes."""
         view = memoryview(data)
         while view:
-            written = os.pwrite(self._fd, view, offset)
+            written = os.pwrite(self.fd, view, offset)
             view = view[written:]
             offset += written
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`."""
-        return os.pread(self._fd, length, offset)
+        return os.pread(self.fd, length, offset)
 
     def sync(self) -> None:
         """Flush data (and the length) to the medium."""
-        _data_sync(self._fd)
+        _data_sync(self.fd)
 
     def truncate(self, length: int) -> None:
         """Cut the file."""
-        os.ftruncate(self._fd, length)
+        os.ftruncate(self.fd, length)
 
     def size(self) -> int:
         """Return the length in bytes."""
-        return os.fstat(self._fd).st_size
+        return os.fstat(self.fd).st_size
 
     def close(self) -> None:
         """Close the descriptor."""
-        os.close(self._fd)
+        os.close(self.fd)
 
 
 class OsDisk:
@@ -161,10 +161,82 @@ def write_file(path: Path, body: bytes) -> None:
         raise storage_error(path, error) from error
 
 
+def move_file(source: Path, target: Path) -> None:
+    """Give a finished file its durable place, all at once; on another disk it is copied there first.
+
+    Its time of modification becomes now. Raises StorageError; both files then still are as they were.
+    """
+    try:
+        make_folder(target.parent)
+        os.utime(source)
+        _sync_file(source)
+        try:
+            os.replace(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            copy_over(source, target)
+            os.unlink(source)
+        DISK.sync_folder(target.parent)
+    except OSError as error:
+        raise storage_error(target, error) from error
+
+
+def copy_over(source: Path, target: Path) -> None:
+    """Copy a file over another, or to a new one, durably and all at once. Raises OSError."""
+    fd, name = tempfile.mkstemp(prefix=".tmp-", dir=target.parent)
+    os.close(fd)
+    os.unlink(name)
+    try:
+        copy_file(source, Path(name))
+        os.replace(name, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+    DISK.sync_folder(target.parent)
+
+
+def _sync_file(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def held_file(path: Path) -> Iterator[File]:
+    """Open a durable file to change it, alone among all processes and threads; it is made if it is missing.
+
+    Whoever else asks waits. One that was replaced or removed while this one waited is opened anew.
+    """
+    while True:
+        is_new = not path.exists()
+        file = OsFile(path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(file.fd, fcntl.LOCK_EX)
+            if _is_at(file.fd, path):
+                if is_new:
+                    DISK.sync_folder(path.parent)
+                yield file
+                return
+        finally:
+            file.close()
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def copy_file(source: Path, target: Path, length: int | None = None) -> int:
     """Copy a file's first `length` bytes (None: all it has now) to a new file, durably; return how many there were.
 
-    The target's folder must be there; sync it when everything is in it. Raises OSError.
+    It keeps its time of modification, which is an object's time of creation. The target's folder must be there; sync it
+    when everything is in it. Raises OSError.
     """
     with source.open("rb") as reading, target.open("xb") as writing:
         left = os.fstat(reading.fileno()).st_size if length is None else length
@@ -172,6 +244,8 @@ def copy_file(source: Path, target: Path, length: int | None = None) -> int:
         while chunk := reading.read(min(left - copied, 1024 * 1024)):
             copied += writing.write(chunk)
         writing.flush()
+        status = os.fstat(reading.fileno())
+        os.utime(writing.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
         os.fsync(writing.fileno())
     return copied
 

@@ -7,6 +7,7 @@ HeadraceError                   something a user can act on; the command line ex
 ├── StorageError                the disk refused a durable write (full, read-only, failing)
 ├── Unavailable                 a process of the backend does not answer (it may be restarting)
 ├── NotFound                    no such item, object, function, document
+├── InvalidObjectState          the object is cold: it has to be restored before it can be read
 ├── Conflict                    a conditional write met another version
 └── Throttled                   a capacity limit was reached; try again with backoff
 """
@@ -57,6 +58,10 @@ class NotFound(HeadraceError):
     """There is no such item, object, function or document."""
 
 
+class InvalidObjectState(HeadraceError):
+    """The object is in a cold storage class: it has to be restored before it can be read."""
+
+
 class Conflict(HeadraceError):
     """A conditional write met another version than the expected one."""
 
@@ -74,6 +79,7 @@ BY_NAME = {
         StorageError,
         Unavailable,
         NotFound,
+        InvalidObjectState,
         Conflict,
         Throttled,
     )

@@ -36,8 +36,53 @@ class BucketContract:
     def test_what_is_missing_is_not_found(self, bucket: Bucket) -> None:
         bucket.put("a/b", b"")
         for key in ("x", "a", "a/b/c", "a/c"):
-            with pytest.raises(NotFound):
-                bucket.get(key)
+            for asked in (bucket.get, bucket.tags, bucket.location, lambda key: bucket.tag(key, {})):
+                with pytest.raises(NotFound):
+                    asked(key)
+
+    def test_a_finished_file_is_put_and_gone(self, bucket: Bucket, tmp_path: Path) -> None:
+        file = tmp_path / "finished"
+        for body in (b"first, and longer", b"second"):
+            file.write_bytes(body)
+            bucket.put_file("a/b", file)
+            assert bucket.get("a/b") == body
+            assert not file.exists()
+        assert [(info.key, info.size) for info in bucket.list()] == [("a/b", 6)]
+
+    def test_tags_are_replaced_and_listed_on_request(self, bucket: Bucket) -> None:
+        for key in ("a/1", "a/2", "b"):
+            bucket.put(key, b"")
+        assert bucket.tags("a/1") == {}
+        bucket.tag("a/1", {"compacted": "false", "über": "é=&"})
+        bucket.tag("b", {"compacted": "true"})
+        bucket.tag("a/1", {"compacted": "true"})
+        assert bucket.tags("a/1") == bucket.tags("b") == {"compacted": "true"}
+        listed = {info.key: dict(info.tags) for info in bucket.list(tags=True)}
+        assert listed == {"a/1": {"compacted": "true"}, "a/2": {}, "b": {"compacted": "true"}}
+        assert [dict(info.tags) for info in bucket.list("a/")] == [{}, {}]
+        bucket.tag("b", {})
+        assert bucket.tags("b") == {}
+
+    def test_a_put_and_a_delete_take_the_tags_with_them(self, bucket: Bucket) -> None:
+        bucket.put("a", b"1")
+        bucket.tag("a", {"compacted": "true"})
+        bucket.put("a", b"1")
+        assert bucket.tags("a") == {}
+        bucket.tag("a", {"compacted": "true"})
+        bucket.delete("a")
+        bucket.put("a", b"1")
+        assert bucket.tags("a") == {}
+
+    @pytest.mark.parametrize("tags", [{"": "x"}, {"k" * 129: ""}, {"k": "v" * 257}, {str(n): "" for n in range(11)}])
+    def test_tags_that_s3_refuses(self, bucket: Bucket, tags: dict[str, str]) -> None:
+        bucket.put("a", b"")
+        with pytest.raises(UsageError):
+            bucket.tag("a", tags)
+        assert bucket.tags("a") == {}
+
+    def test_an_object_is_in_standard_until_a_rule_moves_it(self, bucket: Bucket) -> None:
+        bucket.put("a", b"")
+        assert [(info.storage_class, info.readable) for info in bucket.list()] == [("STANDARD", True)]
 
     def test_delete(self, bucket: Bucket) -> None:
         bucket.put("a/b", b"1")
@@ -113,12 +158,20 @@ class TestLocalBucket(BucketContract):
     @pytest.mark.parametrize(
         "key",
         ["", "/", "/a", "a/", "a//b", ".", "..", "a/./b", "a/../b", "../a", "a\0b", ".tmp-x", "a/.tmp-x/b",
-         "k" * 256, "é" * 128, "/".join(["k" * 200] * 6), "\ud800"],
+         ".headrace", "a/.headrace/b", "k" * 256, "é" * 128, "/".join(["k" * 200] * 6), "\ud800"],
     )  # fmt: skip
-    def test_keys_that_no_folder_can_hold(self, bucket: Bucket, key: str) -> None:
-        for refused in (lambda: bucket.put(key, b""), lambda: bucket.get(key), lambda: bucket.delete(key)):
+    def test_keys_that_no_folder_can_hold(self, bucket: Bucket, key: str, tmp_path: Path) -> None:
+        file = tmp_path / "finished"
+        file.write_bytes(b"")
+        calls = (bucket.get, bucket.delete, bucket.tags, bucket.location)
+        changes = (
+            lambda key: bucket.put(key, b""),
+            lambda key: bucket.put_file(key, file),
+            lambda key: bucket.tag(key, {}),
+        )
+        for refused in (*calls, *changes):
             with pytest.raises(UsageError):
-                refused()
+                refused(key)
 
     def test_keys_at_the_limit(self, bucket: Bucket) -> None:
         for key in ("k" * 255, "/".join(["k" * 204] * 5), "a/..b/c..", ".hidden", "~", "a\\b", "a:b"):
@@ -142,6 +195,58 @@ class TestLocalBucket(BucketContract):
         (folder / ".tmp-abc").write_bytes(b"bo")
         assert [info.key for info in bucket.list()] == ["raw/dt=1/x"]
         assert [path.name for path in folder.iterdir() if path.name != ".tmp-abc"] == ["x"]
+
+    def test_an_engine_reads_the_file_itself(self, bucket: Bucket, tmp_path: Path) -> None:
+        bucket.put("a/b", b"body")
+        assert bucket.location("a/b") == str(tmp_path / "s3" / "archive" / "a" / "b")
+
+    def test_tags_are_there_for_other_processes_and_after_many_changes(self, bucket: Bucket, tmp_path: Path) -> None:
+        other = LocalBucket(tmp_path / "s3" / "archive")
+        for name in "ab":
+            bucket.put(f"x/{name}", b"")
+        for count in range(600):  # enough for the journal to be written anew in between
+            bucket.tag("x/a", {"count": str(count)})
+            assert other.tags("x/a") == {"count": str(count)}
+        other.tag("x/b", {"from": "other"})
+        assert [dict(info.tags) for info in bucket.list("x/", tags=True)] == [{"count": "599"}, {"from": "other"}]
+        journal = tmp_path / "s3" / "archive" / "x" / ".headrace"
+        assert len(journal.read_bytes().splitlines()) < 300
+
+    def test_two_writers_lose_no_tag(self, bucket: Bucket, tmp_path: Path) -> None:
+        keys = [f"x/{number:03d}" for number in range(60)]
+        for key in keys:
+            bucket.put(key, b"")
+
+        def tag(mine: list[str]) -> None:
+            writer = LocalBucket(tmp_path / "s3" / "archive")
+            for count in range(10):
+                for key in mine:
+                    writer.tag(key, {"count": str(count)})
+
+        threads = [threading.Thread(target=tag, args=(keys[start::3],)) for start in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {info.key: info.tags["count"] for info in bucket.list(tags=True)} == dict.fromkeys(keys, "9")
+
+    @pytest.mark.parametrize("cut", [1, 9, 30])
+    def test_a_tag_that_a_crash_cut_off_was_never_set(self, bucket: Bucket, tmp_path: Path, cut: int) -> None:
+        bucket.put("a", b"")
+        bucket.tag("a", {"n": "1"})
+        bucket.tag("a", {"n": "2"})
+        journal = tmp_path / "s3" / "archive" / ".headrace"
+        journal.write_bytes(journal.read_bytes()[:-cut])
+        again = LocalBucket(tmp_path / "s3" / "archive")
+        assert again.tags("a") == {"n": "1"}
+        again.tag("a", {"n": "3"})
+        assert again.tags("a") == bucket.tags("a") == {"n": "3"}
+
+    def test_an_object_put_past_the_bucket_has_no_tags_of_the_one_before(self, bucket: Bucket, tmp_path: Path) -> None:
+        bucket.put("a", b"1")
+        bucket.tag("a", {"n": "1"})
+        os.utime(tmp_path / "s3" / "archive" / "a", ns=(0, 1_785_000_000_123_000_000))
+        assert bucket.tags("a") == {}
 
     def test_the_time_of_an_object_is_when_it_was_put(self, bucket: Bucket, tmp_path: Path) -> None:
         bucket.put("a", b"")

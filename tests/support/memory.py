@@ -1,13 +1,14 @@
 """Storage in memory, and Lambda events by hand: for tests of functions."""
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from headrace import record as records
-from headrace.archive.base import Bucket, ObjectInfo
+from headrace.archive.base import NO_TAGS, Bucket, ObjectInfo, check_tags
 from headrace.errors import Conflict, NotFound
 from headrace.table.base import Item, Table, check_item, check_key
 
@@ -56,23 +57,46 @@ class MemoryBucket(Bucket):
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.tagged: dict[str, dict[str, str]] = {}
 
     def put(self, key: str, body: bytes) -> None:
         self.objects[key] = body
+        self.tagged.pop(key, None)
+
+    def put_file(self, key: str, path: Path) -> None:
+        self.put(key, path.read_bytes())
+        path.unlink()
 
     def get(self, key: str) -> bytes:
-        try:
-            return self.objects[key]
-        except KeyError:
-            raise NotFound(f"There is no object {key!r}.") from None
+        self._check(key)
+        return self.objects[key]
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, tags: bool = False) -> Iterator[ObjectInfo]:
         for key in sorted(self.objects, key=str.encode):
             if key.startswith(prefix):
-                yield ObjectInfo(key, len(self.objects[key]), 0)
+                found = self.tagged.get(key, NO_TAGS) if tags else NO_TAGS
+                yield ObjectInfo(key, len(self.objects[key]), 0, tags=found)
 
     def delete(self, key: str) -> None:
         self.objects.pop(key, None)
+        self.tagged.pop(key, None)
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        check_tags(tags)
+        self._check(key)
+        self.tagged[key] = dict(tags)
+
+    def tags(self, key: str) -> dict[str, str]:
+        self._check(key)
+        return dict(self.tagged.get(key, {}))
+
+    def location(self, key: str) -> str:
+        self._check(key)
+        return f"memory://{key}"
+
+    def _check(self, key: str) -> None:
+        if key not in self.objects:
+            raise NotFound(f"There is no object {key!r}.")
 
 
 class Context:

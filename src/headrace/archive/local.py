@@ -1,70 +1,179 @@
-"""A bucket in a folder: the object `a/b` is the plain file `a/b` under it."""
+"""A bucket in a folder: the object `a/b` is the plain file `a/b` under it.
+
+A file that is there is the object, whatever else is known of it. Where it is not, its folder's journal (`metadata.py`)
+may say that it is cold: then its bytes are in the cold folder, and readable in a copy under `.restored` once restored.
+"""
 
 import contextlib
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import msgspec
+
 from headrace import disk
-from headrace.archive.base import KEY_BYTES_MAX, Bucket, ObjectInfo
-from headrace.errors import NotFound, StorageError, UsageError
+from headrace.archive.base import (
+    COLD_CLASSES,
+    KEY_BYTES_MAX,
+    NO_TAGS,
+    STANDARD,
+    Bucket,
+    ObjectInfo,
+    check_tags,
+    invalid_state,
+    not_found,
+)
+from headrace.archive.metadata import FILE as JOURNAL
+from headrace.archive.metadata import Entry, Metadata
+from headrace.errors import StorageError, UsageError
 
 _TEMPORARY = ".tmp-"  # what disk.write_file has not yet renamed; never an object
 _NAME_BYTES_MAX = 255  # of one file or folder name
+_RESTORED = ".restored"  # beside the buckets: copies of restored objects, by bucket and key
 
 
 class LocalBucket(Bucket):
     """The bucket in `folder`, which is made by the first put.
 
-    On top of what S3 refuses, a part of a key between slashes can't be empty, `.`, `..`, start with `.tmp-` or have
-    more than 255 bytes, and a key can't be both an object and the folder of others.
+    On top of what S3 refuses, a part of a key between slashes can't be empty, `.`, `..`, `.headrace`, start with
+    `.tmp-` or have more than 255 bytes, and a key can't be both an object and the folder of others.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._metadata = Metadata()
+
+    @property
+    def name(self) -> str:
+        """Return the bucket's name."""
+        return self._folder.name
 
     def put(self, key: str, body: bytes) -> None:
         """Write an object: a new file, fsynced, renamed over the old one."""
-        path = self._path(key)
-        try:
+        path = self.path(key)
+        with _as_key_error(key):
             disk.write_file(path, body)
-        except StorageError as error:
-            if isinstance(error.__cause__, (FileExistsError, NotADirectoryError, IsADirectoryError)):
-                raise UsageError(
-                    f"{key!r} can't be an object: a part of it already is one, or it is the folder of others.",
-                    "Give it another key.",
-                ) from error
-            raise
+        self._metadata.forget(path.parent, path.name)
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Fsync a file and rename it to its place."""
+        target = self.path(key)
+        with _as_key_error(key):
+            disk.move_file(path, target)
+        self._metadata.forget(target.parent, target.name)
 
     def get(self, key: str) -> bytes:
         """Return an object's content."""
         try:
-            return self._path(key).read_bytes()
+            return self.path(key).read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise NotFound(f"There is no object {key!r} in {self._folder.name}.", "List the bucket to see.") from None
+            pass
+        try:
+            return Path(self.location(key)).read_bytes()
+        except FileNotFoundError:  # deleted meanwhile, or turned cold, or its restored copy has gone
+            info = self.find(key)
+            raise invalid_state(key, info.storage_class) from None
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, tags: bool = False) -> Iterator[ObjectInfo]:
         """Yield objects in key order, one folder's names in memory at a time."""
-        return _objects(self._folder, "", prefix)
+        for found in self._objects(self._folder, "", prefix):
+            yield found if tags else found._replace(tags=NO_TAGS)
 
     def delete(self, key: str) -> None:
         """Delete an object; its folders stay."""
-        path = self._path(key)
+        path = self.path(key)
         try:
             if path.is_file():
                 disk.DISK.remove(path)
                 disk.DISK.sync_folder(path.parent)
         except OSError as error:
             raise disk.storage_error(path, error) from error
+        self._metadata.forget(path.parent, path.name)
 
-    def _path(self, key: str) -> Path:
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        """Replace an object's tags: a line in its folder's journal."""
+        check_tags(tags)
+        info = self.find(key)
+        path = self.path(key)
+
+        def change(entry: Entry | None) -> Entry:
+            if entry is None or entry.created_ms != info.modified_ms:
+                entry = Entry(name=path.name, created_ms=info.modified_ms)
+            return msgspec.structs.replace(entry, tags=dict(tags))
+
+        self._metadata.change(path.parent, path.name, change)
+
+    def tags(self, key: str) -> dict[str, str]:
+        """Return an object's tags."""
+        return dict(self.find(key).tags)
+
+    def location(self, key: str) -> str:
+        """Return the path of an object's file, or of its restored copy."""
+        path = self.path(key)
+        if path.is_file():
+            return str(path)
+        info = self.find(key)
+        if not info.readable:
+            raise invalid_state(key, info.storage_class)
+        return str(self.restored_path(key) if info.storage_class in COLD_CLASSES else path)
+
+    def find(self, key: str) -> ObjectInfo:
+        """Return what a listing says of one object, tags included; raises NotFound."""
+        path = self.path(key)
+        status = None
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = path.stat()
+        if status is not None and stat.S_ISDIR(status.st_mode):
+            raise not_found(self.name, key)
+        found = _describe(key, status, self._metadata.read(path.parent).entries.get(path.name))
+        if found is None:
+            raise not_found(self.name, key)
+        return found
+
+    def path(self, key: str) -> Path:
+        """Return the file of an object that is not cold; raises UsageError for what can't be a key."""
         if not _is_key(key):
             raise UsageError(
                 f"{key[:100]!r} can't be the key of an object.",
-                f"A key has up to {KEY_BYTES_MAX} bytes; its parts between slashes are not empty, `.` or `..`, don't "
-                f"start with `.tmp-`, hold no NUL and have up to {_NAME_BYTES_MAX} bytes.",
+                f"A key has up to {KEY_BYTES_MAX} bytes; its parts between slashes are not empty, `.`, `..` or "
+                f"`{JOURNAL}`, don't start with `.tmp-`, hold no NUL and have up to {_NAME_BYTES_MAX} bytes.",
             )
         return self._folder / key
+
+    def restored_path(self, key: str) -> Path:
+        """Return the file of an object's restored copy, whether there is one or not."""
+        return self._folder.parent / _RESTORED / self.name / key
+
+    def _objects(self, folder: Path, path: str, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the objects under `folder`, whose own key is `path` (empty, or ending in a slash)."""
+        names = _names(folder)
+        entries = self._metadata.read(folder).entries if JOURNAL in names else {}
+        for key, name in _in_key_order(path, names, entries):
+            if key.endswith("/"):
+                if key.startswith(prefix) or prefix.startswith(key):
+                    yield from self._objects(folder / name, key, prefix)
+            elif key.startswith(prefix):
+                file = names.get(name)
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    found = _describe(key, file.stat() if file is not None else None, entries.get(name))
+                    if found is not None:
+                        yield found
+
+
+def _describe(key: str, status: os.stat_result | None, entry: Entry | None) -> ObjectInfo | None:
+    """Return an object's description by its file, where there is one, and its entry; None if it is not there."""
+    if status is not None:
+        created_ms = status.st_mtime_ns // 1_000_000
+        if entry is None or entry.created_ms != created_ms:
+            return ObjectInfo(key, status.st_size, created_ms)
+        # A file that is still there although its entry is that of a cold object: the move there was cut off.
+        storage_class = STANDARD if entry.cold is not None else entry.storage_class
+        return ObjectInfo(key, status.st_size, created_ms, storage_class, tags=entry.tags)
+    if entry is None or entry.cold is None:
+        return None
+    size = entry.cold.size
+    return ObjectInfo(key, size, entry.created_ms, entry.storage_class, entry.restored, entry.tags, entry.restore)
 
 
 def _is_key(key: str) -> bool:
@@ -75,30 +184,37 @@ def _is_key(key: str) -> bool:
 
 
 def _is_name(part: str) -> bool:
-    return part not in ("", ".", "..") and not part.startswith(_TEMPORARY) and len(part.encode()) <= _NAME_BYTES_MAX
+    reserved = part in ("", ".", "..", JOURNAL) or part.startswith(_TEMPORARY)
+    return not reserved and len(part.encode()) <= _NAME_BYTES_MAX
 
 
-def _objects(folder: Path, path: str, prefix: str) -> Iterator[ObjectInfo]:
-    """Yield the objects under `folder`, whose own key is `path` (empty, or ending in a slash)."""
-    for key, entry in _entries(folder, path):
-        if key.endswith("/"):
-            if key.startswith(prefix) or prefix.startswith(key):
-                yield from _objects(folder / entry.name, key, prefix)
-        elif key.startswith(prefix):
-            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                status = entry.stat()
-                yield ObjectInfo(key, status.st_size, status.st_mtime_ns // 1_000_000)
-
-
-def _entries(folder: Path, path: str) -> list[tuple[str, "os.DirEntry[str]"]]:
-    """Return a folder's entries in key order: a folder's key ends in a slash, which puts `a.b` before `a/`."""
+def _names(folder: Path) -> dict[str, "os.DirEntry[str]"]:
+    """Return what is in a folder by name, half-written files left out; nothing where there is no folder."""
     try:
         with os.scandir(folder) as found:
-            entries = [
-                (path + entry.name + ("/" if entry.is_dir() else ""), entry)
-                for entry in found
-                if not entry.name.startswith(_TEMPORARY)
-            ]
+            return {entry.name: entry for entry in found if not entry.name.startswith(_TEMPORARY)}
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(entries, key=lambda entry: os.fsencode(entry[0]))
+        return {}
+
+
+def _in_key_order(
+    path: str, names: Mapping[str, "os.DirEntry[str]"], entries: Mapping[str, Entry]
+) -> list[tuple[str, str]]:
+    """Return keys and names in key order: a folder's key ends in a slash, which puts `a.b` before `a/`."""
+    keys = [(path + name + ("/" if file.is_dir() else ""), name) for name, file in names.items() if name != JOURNAL]
+    keys += [(path + name, name) for name, entry in entries.items() if entry.cold is not None and name not in names]
+    return sorted(keys, key=lambda key: os.fsencode(key[0]))
+
+
+@contextlib.contextmanager
+def _as_key_error(key: str) -> Iterator[None]:
+    """Say it of the key where a file can't be made because it is a folder, or a folder because it is a file."""
+    try:
+        yield
+    except StorageError as error:
+        if isinstance(error.__cause__, FileExistsError | NotADirectoryError | IsADirectoryError):
+            raise UsageError(
+                f"{key!r} can't be an object: a part of it already is one, or it is the folder of others.",
+                "Give it another key.",
+            ) from error
+        raise

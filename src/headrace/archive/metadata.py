@@ -1,0 +1,152 @@
+"""What a folder's objects have beside their bytes: tags, storage class, where a cold one is, a restore.
+
+A journal a folder, `.headrace` beside the objects (`docs/formats.md`): a change is a line at its end and one fsync, so
+tagging thousands of objects is cheap, and a listing that has the folder's names open anyway reads one file more. An
+object without an entry is in STANDARD, untagged; an entry counts only for the object that was put at its `created_ms`.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from zlib import crc32
+
+import msgspec
+
+from headrace import disk
+from headrace.archive.base import STANDARD, Restore
+
+FILE = ".headrace"
+VERSION = 1
+_SLACK_LINES = 256  # how many outdated lines a journal may have whatever its size
+
+
+class Cold(msgspec.Struct, frozen=True):
+    """A cold object: its size and digest as it was put; in the cold folder it is zstd-compressed if `packed`."""
+
+    size: int
+    sha256: str
+    packed: bool = False
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One object's metadata. `restored`: the copy that `restore` asked for is there."""
+
+    name: str
+    created_ms: int
+    storage_class: str = STANDARD
+    tags: dict[str, str] = {}
+    cold: Cold | None = None
+    restore: Restore | None = None
+    restored: bool = False
+
+
+class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of a journal: the entry that stands from here on, or the name that has none any more."""
+
+    v: int
+    entry: Entry | None = None
+    gone: str | None = None
+
+
+class Journal(msgspec.Struct):
+    """A folder's journal as read: entries by name; what was read of the file, and how many lines could not be."""
+
+    entries: Mapping[str, Entry]
+    length: int = 0  # bytes of whole lines; what follows is a write that a crash has cut off
+    lines: int = 0
+    damaged: int = 0
+
+
+Change = Callable[[Entry | None], Entry | None]
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+def parse(content: bytes) -> Journal:
+    """Return what a journal says; a line that is damaged, or of a newer version, is passed over and counted."""
+    entries: dict[str, Entry] = {}
+    length = content.rfind(b"\n") + 1
+    damaged = 0
+    lines = content[:length].split(b"\n")[:-1]
+    for text in lines:
+        line = _parse_line(text)
+        if line is None:
+            damaged += 1
+        elif line.entry is not None:
+            entries[line.entry.name] = line.entry
+        elif line.gone is not None:
+            entries.pop(line.gone, None)
+    return Journal(entries, length, len(lines), damaged)
+
+
+def _parse_line(text: bytes) -> _Line | None:
+    try:
+        if int(text[:8], 16) != crc32(text[9:]):
+            return None
+        line = _decode(text[9:])
+    except (ValueError, msgspec.DecodeError):
+        return None
+    return line if line.v == VERSION else None
+
+
+def _text(line: _Line) -> bytes:
+    body = _encode(line)
+    return b"%08x %s\n" % (crc32(body), body)
+
+
+class Metadata:
+    """The journals of a bucket's folders; what was last read is kept, as long as its file is as it was."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Path, tuple[int, ...], Journal] | None = None
+
+    def read(self, folder: Path) -> Journal:
+        """Return a folder's journal, an empty one where there is none."""
+        path = folder / FILE
+        try:
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return Journal({})
+        signature = status.st_ino, status.st_size, status.st_mtime_ns
+        last = self._last
+        if last is not None and last[:2] == (path, signature):
+            return last[2]
+        try:
+            journal = parse(path.read_bytes())
+        except FileNotFoundError:
+            return Journal({})
+        if journal.length == status.st_size:
+            self._last = path, signature, journal
+        return journal
+
+    def change(self, folder: Path, name: str, change: Change) -> None:
+        """Change one entry durably: `change` is given the one that stands, and returns the one to stand from now on.
+
+        Raises StorageError; then the old one stands.
+        """
+        path = folder / FILE
+        try:
+            with disk.held_file(path) as file:
+                journal = self.read(folder)
+                before = journal.entries.get(name)
+                after = change(before)
+                if after == before:
+                    return
+                text = _text(_Line(VERSION, after) if after is not None else _Line(VERSION, None, name))
+                if file.size() > journal.length:
+                    file.truncate(journal.length)
+                file.write_at(journal.length, text)
+                file.sync()
+                entries = dict(journal.entries)
+                entries.pop(name, None)
+                if after is not None:
+                    entries[name] = after
+                if journal.lines + 1 > 2 * len(entries) + _SLACK_LINES and not journal.damaged:
+                    disk.write_file(path, b"".join(_text(_Line(VERSION, entry)) for entry in entries.values()))
+        except OSError as error:
+            raise disk.storage_error(path, error) from error
+
+    def forget(self, folder: Path, name: str) -> None:
+        """Remove an entry durably, if there is one."""
+        if name in self.read(folder).entries:
+            self.change(folder, name, lambda _: None)
