@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from headrace.errors import DataDirectoryError, StorageError
 if os.name == "posix":
     import fcntl
 
+_COPY_BYTES = 1024 * 1024
 _data_sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
@@ -161,6 +162,38 @@ def write_file(path: Path, body: bytes) -> None:
         raise storage_error(path, error) from error
 
 
+def write_parts(path: Path, parts: Iterable[bytes], *, times_ns: tuple[int, int] | None = None) -> int:
+    """Write a file from its parts, durably and all at once; return its length. Raises OSError.
+
+    `times_ns` are the times of access and modification that it gets. The folder must be there.
+    """
+    fd, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            length = sum(file.write(part) for part in parts)
+            file.flush()
+            if times_ns is not None:
+                os.utime(file.fileno(), ns=times_ns)
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+    DISK.sync_folder(path.parent)
+    return length
+
+
+def forget_cached(path: Path) -> None:
+    """Have the next read of a file come from the medium, where the system can do that."""
+    if hasattr(os, "posix_fadvise"):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
+
+
 def move_file(source: Path, target: Path) -> None:
     """Give a finished file its durable place, all at once; on another disk it is copied there first.
 
@@ -175,26 +208,12 @@ def move_file(source: Path, target: Path) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            copy_over(source, target)
+            with source.open("rb") as reading:
+                write_parts(target, iter(lambda: reading.read(_COPY_BYTES), b""))
             os.unlink(source)
         DISK.sync_folder(target.parent)
     except OSError as error:
         raise storage_error(target, error) from error
-
-
-def copy_over(source: Path, target: Path) -> None:
-    """Copy a file over another, or to a new one, durably and all at once. Raises OSError."""
-    fd, name = tempfile.mkstemp(prefix=".tmp-", dir=target.parent)
-    os.close(fd)
-    os.unlink(name)
-    try:
-        copy_file(source, Path(name))
-        os.replace(name, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-    DISK.sync_folder(target.parent)
 
 
 def _sync_file(path: Path) -> None:
@@ -241,7 +260,7 @@ def copy_file(source: Path, target: Path, length: int | None = None) -> int:
     with source.open("rb") as reading, target.open("xb") as writing:
         left = os.fstat(reading.fileno()).st_size if length is None else length
         copied = 0
-        while chunk := reading.read(min(left - copied, 1024 * 1024)):
+        while chunk := reading.read(min(left - copied, _COPY_BYTES)):
             copied += writing.write(chunk)
         writing.flush()
         status = os.fstat(reading.fileno())

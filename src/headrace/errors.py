@@ -8,6 +8,7 @@ HeadraceError                   something a user can act on; the command line ex
 ├── Unavailable                 a process of the backend does not answer (it may be restarting)
 ├── NotFound                    no such item, object, function, document
 ├── InvalidObjectState          the object is cold: it has to be restored before it can be read
+├── ClockInDoubt                the clock may be wrong: nothing is removed for its age until that is settled
 ├── Conflict                    a conditional write met another version
 └── Throttled                   a capacity limit was reached; try again with backoff
 """
@@ -62,6 +63,10 @@ class InvalidObjectState(HeadraceError):
     """The object is in a cold storage class: it has to be restored before it can be read."""
 
 
+class ClockInDoubt(HeadraceError):
+    """The clock may be wrong: nothing is moved or removed for its age until that is settled."""
+
+
 class Conflict(HeadraceError):
     """A conditional write met another version than the expected one."""
 
@@ -80,6 +85,7 @@ BY_NAME = {
         Unavailable,
         NotFound,
         InvalidObjectState,
+        ClockInDoubt,
         Conflict,
         Throttled,
     )

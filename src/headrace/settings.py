@@ -67,6 +67,11 @@ class Layout:
         return self.data / "s3"
 
     @property
+    def lifecycle(self) -> Path:
+        """Return the folder of the lifecycle log: what rules have moved and deleted, `<YYYY-MM>.ndjson`."""
+        return self.data / "lifecycle"
+
+    @property
     def logs(self) -> Path:
         """Return the folder of logs: `<process>.log` and `functions/<function>/<slot>.log`."""
         return self.data / "logs"

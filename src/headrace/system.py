@@ -1,5 +1,7 @@
 """The system that a template declares, frozen. `template.py` reads it; every process is handed the same one."""
 
+from typing import Any
+
 import msgspec
 
 
@@ -74,11 +76,15 @@ class Table(Struct, frozen=True):
 
 
 class Bucket(Struct, frozen=True):
-    """An S3 bucket; `lifecycle` holds its rules as the template writes them, intrinsics resolved."""
+    """An S3 bucket; `lifecycle` holds its rules as the template writes them, intrinsics resolved.
+
+    `transition_minimum` is its TransitionDefaultMinimumObjectSize.
+    """
 
     logical_id: str
     name: str
-    lifecycle: tuple[dict[str, object], ...] = ()
+    lifecycle: tuple[dict[str, Any], ...] = ()
+    transition_minimum: str = "all_storage_classes_128K"
 
 
 class Alarm(Struct, frozen=True):

@@ -65,7 +65,12 @@ TYPOS = {
     "a long name": ("FunctionName: reader", f"FunctionName: {'r' * 65}", "rrr", "Write 1 to 64."),
     "an empty dimension": ("Value: !Ref Reader", 'Value: ""', 'Value: ""', "Write 1 to"),
     "a variable of Lambda's own": ("TABLE:", "AWS_REGION:", "AWS_REGION", "Choose another name."),
-    "days that fall": ("ExpirationInDays: 60", "ExpirationInDays: 30", "- Status", "more than 30 days for expiration"),
+    "days that fall": (
+        "ExpirationInDays: 60",
+        "ExpirationInDays: 30",
+        "ExpirationInDays",
+        "must be greater than 'Days'",
+    ),
     "a key that isn't defined": ("{AttributeName: id, K", "{AttributeName: ids, K", "KeySchema", "Did you mean id?"),
     "an attribute that is no key": (
         "        - {AttributeName: id, AttributeType: S}\n",

@@ -22,11 +22,12 @@ NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 class Restore(NamedTuple):
-    """A restore that was asked for: its copy is readable from `ready_ms` (about) until `expires_ms`."""
+    """A restore that was asked for: its copy is readable from about `ready_ms` until `expires_ms` since 1970."""
 
     tier: str
     ready_ms: int
     expires_ms: int
+    done: bool = False  # whether the copy is there
 
 
 class ObjectInfo(NamedTuple):

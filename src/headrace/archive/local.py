@@ -1,13 +1,13 @@
 """A bucket in a folder: the object `a/b` is the plain file `a/b` under it.
 
 A file that is there is the object, whatever else is known of it. Where it is not, its folder's journal (`metadata.py`)
-may say that it is cold: then its bytes are in the cold folder, and readable in a copy under `.restored` once restored.
+may say that it is cold: then its bytes are in the cold folder (`cold.py`), readable in a copy once it is restored.
 """
 
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -20,17 +20,20 @@ from headrace.archive.base import (
     STANDARD,
     Bucket,
     ObjectInfo,
+    Restore,
     check_tags,
     invalid_state,
     not_found,
 )
+from headrace.archive.cold import ColdFolder
+from headrace.archive.lifecycle import Upload
 from headrace.archive.metadata import FILE as JOURNAL
-from headrace.archive.metadata import Entry, Metadata
+from headrace.archive.metadata import Cold, Entry, Held, Metadata
+from headrace.archive.restores import Restores
 from headrace.errors import StorageError, UsageError
 
 _TEMPORARY = ".tmp-"  # what disk.write_file has not yet renamed; never an object
 _NAME_BYTES_MAX = 255  # of one file or folder name
-_RESTORED = ".restored"  # beside the buckets: copies of restored objects, by bucket and key
 
 
 class LocalBucket(Bucket):
@@ -43,6 +46,8 @@ class LocalBucket(Bucket):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._metadata = Metadata()
+        self.restores = Restores(folder.parent)
+        self.cold = ColdFolder(folder.parent)
 
     @property
     def name(self) -> str:
@@ -52,16 +57,12 @@ class LocalBucket(Bucket):
     def put(self, key: str, body: bytes) -> None:
         """Write an object: a new file, fsynced, renamed over the old one."""
         path = self.path(key)
-        with _as_key_error(key):
-            disk.write_file(path, body)
-        self._metadata.forget(path.parent, path.name)
+        self._replace(key, lambda: disk.write_file(path, body))
 
     def put_file(self, key: str, path: Path) -> None:
         """Fsync a file and rename it to its place."""
         target = self.path(key)
-        with _as_key_error(key):
-            disk.move_file(path, target)
-        self._metadata.forget(target.parent, target.name)
+        self._replace(key, lambda: disk.move_file(path, target))
 
     def get(self, key: str) -> bytes:
         """Return an object's content."""
@@ -83,26 +84,25 @@ class LocalBucket(Bucket):
     def delete(self, key: str) -> None:
         """Delete an object; its folders stay."""
         path = self.path(key)
-        try:
-            if path.is_file():
-                disk.DISK.remove(path)
-                disk.DISK.sync_folder(path.parent)
-        except OSError as error:
-            raise disk.storage_error(path, error) from error
-        self._metadata.forget(path.parent, path.name)
+        if not self._metadata.exists(path.parent):
+            self._remove(path)
+            return
+        with self._metadata.held(path.parent) as held:
+            entry = held.get(path.name)
+            if entry is not None and entry.cold is not None:
+                self.cold.check()  # else its file there would stay for ever
+            self._remove(path)
+            held.set(path.name, None)
+        if entry is not None and entry.cold is not None:
+            self._remove_cold(key)
 
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace an object's tags: a line in its folder's journal."""
         check_tags(tags)
-        info = self.find(key)
         path = self.path(key)
-
-        def change(entry: Entry | None) -> Entry:
-            if entry is None or entry.created_ms != info.modified_ms:
-                entry = Entry(name=path.name, created_ms=info.modified_ms)
-            return msgspec.structs.replace(entry, tags=dict(tags))
-
-        self._metadata.change(path.parent, path.name, change)
+        self.find(key)
+        with self._metadata.held(path.parent) as held:
+            held.set(path.name, msgspec.structs.replace(self.entry(key, held), tags=dict(tags)))
 
     def tags(self, key: str) -> dict[str, str]:
         """Return an object's tags."""
@@ -116,20 +116,40 @@ class LocalBucket(Bucket):
         info = self.find(key)
         if not info.readable:
             raise invalid_state(key, info.storage_class)
-        return str(self.restored_path(key) if info.storage_class in COLD_CLASSES else path)
+        return str(self.restores.path(self.name, key) if info.storage_class in COLD_CLASSES else path)
 
     def find(self, key: str) -> ObjectInfo:
         """Return what a listing says of one object, tags included; raises NotFound."""
         path = self.path(key)
-        status = None
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            status = path.stat()
-        if status is not None and stat.S_ISDIR(status.st_mode):
-            raise not_found(self.name, key)
-        found = _describe(key, status, self._metadata.read(path.parent).entries.get(path.name))
+        entry = self._metadata.read(path.parent).entries.get(path.name)
+        found = _describe(key, _status(path), entry, self.restores.of(self.name))
         if found is None:
             raise not_found(self.name, key)
         return found
+
+    def entry(self, key: str, held: Held) -> Entry:
+        """Return an object's entry, a new one where it has none that counts; its folder's journal is held.
+
+        Raises NotFound.
+        """
+        path = self.path(key)
+        entry, status = held.get(path.name), _status(path)
+        found = _describe(key, status, entry, {})
+        if found is None:
+            raise not_found(self.name, key)
+        if entry is None or entry.created_ms != found.modified_ms:
+            return Entry(name=path.name, created_ms=found.modified_ms)
+        return entry if status is None else msgspec.structs.replace(entry, storage_class=found.storage_class, cold=None)
+
+    def cold_of(self, key: str) -> Cold | None:
+        """Return what has to be known to read an object in the cold folder; None if it is not there."""
+        path = self.path(key)
+        entry = self._metadata.read(path.parent).entries.get(path.name)
+        return entry.cold if entry is not None and not path.is_file() else None
+
+    def held(self, key: str) -> contextlib.AbstractContextManager[Held]:
+        """Hold the journal of an object's folder: nobody puts, tags, moves or deletes one in it meanwhile."""
+        return self._metadata.held(self.path(key).parent)
 
     def path(self, key: str) -> Path:
         """Return the file of an object that is not cold; raises UsageError for what can't be a key."""
@@ -141,13 +161,64 @@ class LocalBucket(Bucket):
             )
         return self._folder / key
 
-    def restored_path(self, key: str) -> Path:
-        """Return the file of an object's restored copy, whether there is one or not."""
-        return self._folder.parent / _RESTORED / self.name / key
+    def uploads(self) -> Iterator[Upload]:
+        """Yield the puts that were begun and never finished: what a crash has left behind."""
+        for folder, _, names in os.walk(self._folder):
+            for name in names:
+                if name.startswith(_TEMPORARY):
+                    path = Path(folder, name)
+                    with contextlib.suppress(FileNotFoundError):
+                        status = path.stat()
+                        key = path.relative_to(self._folder).as_posix()
+                        yield Upload(key, name, status.st_mtime_ns // 1_000_000, status.st_size)
+
+    def abort(self, upload: Upload) -> None:
+        """Remove what an unfinished put has left."""
+        path = self._folder / upload.key
+        if path.name.startswith(_TEMPORARY):
+            self._remove(path)
+
+    def _replace(self, key: str, write: Callable[[], None]) -> None:
+        """Put an object by `write`, and forget what was known of the one before.
+
+        A folder's journal is held for that: who moves objects to the cold folder holds it too. Where there is none, the
+        second look finds one that was made meanwhile.
+        """
+        path = self.path(key)
+        with _as_key_error(key):
+            written = not self._metadata.exists(path.parent)
+            if written:
+                write()
+                if not self._metadata.exists(path.parent):
+                    return
+            with self._metadata.held(path.parent) as held:
+                if not written or not path.is_file():
+                    write()
+                entry = held.get(path.name)
+                held.set(path.name, None)
+        if entry is not None and entry.cold is not None:
+            with contextlib.suppress(StorageError):  # then it stays there, and is no object's any more
+                self._remove_cold(key)
+
+    def _remove(self, path: Path) -> None:
+        try:
+            if path.is_file():
+                disk.DISK.remove(path)
+                disk.DISK.sync_folder(path.parent)
+        except OSError as error:
+            raise disk.storage_error(path, error) from error
+
+    def _remove_cold(self, key: str) -> None:
+        """Remove what is left of an object that was cold: its bytes there, and its restored copy."""
+        if key in self.restores.of(self.name):
+            self.restores.change({(self.name, key): None})
+        self.restores.drop_copy(self.name, key)
+        self.cold.remove(self.name, key)
 
     def _objects(self, folder: Path, path: str, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects under `folder`, whose own key is `path` (empty, or ending in a slash)."""
         names = _names(folder)
+        restores = self.restores.of(self.name)
         entries = self._metadata.read(folder).entries if JOURNAL in names else {}
         for key, name in _in_key_order(path, names, entries):
             if key.endswith("/"):
@@ -155,13 +226,27 @@ class LocalBucket(Bucket):
                     yield from self._objects(folder / name, key, prefix)
             elif key.startswith(prefix):
                 file = names.get(name)
-                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                    found = _describe(key, file.stat() if file is not None else None, entries.get(name))
-                    if found is not None:
-                        yield found
+                status = None
+                if file is not None and not file.is_dir():
+                    with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, or moved to the cold folder
+                        status = file.stat()
+                found = _describe(key, status, entries.get(name), restores)
+                if found is not None:
+                    yield found
 
 
-def _describe(key: str, status: os.stat_result | None, entry: Entry | None) -> ObjectInfo | None:
+def _status(path: Path) -> os.stat_result | None:
+    """Return the status of an object's file; None where there is none, or a folder."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return None if stat.S_ISDIR(status.st_mode) else status
+
+
+def _describe(
+    key: str, status: os.stat_result | None, entry: Entry | None, restores: Mapping[str, Restore]
+) -> ObjectInfo | None:
     """Return an object's description by its file, where there is one, and its entry; None if it is not there."""
     if status is not None:
         created_ms = status.st_mtime_ns // 1_000_000
@@ -172,8 +257,10 @@ def _describe(key: str, status: os.stat_result | None, entry: Entry | None) -> O
         return ObjectInfo(key, status.st_size, created_ms, storage_class, tags=entry.tags)
     if entry is None or entry.cold is None:
         return None
-    size = entry.cold.size
-    return ObjectInfo(key, size, entry.created_ms, entry.storage_class, entry.restored, entry.tags, entry.restore)
+    restore = restores.get(key)
+    readable = restore is not None and restore.done
+    size, created_ms = entry.cold.size, entry.created_ms
+    return ObjectInfo(key, size, created_ms, entry.storage_class, readable, entry.tags, restore)
 
 
 def _is_key(key: str) -> bool:
@@ -202,7 +289,8 @@ def _in_key_order(
 ) -> list[tuple[str, str]]:
     """Return keys and names in key order: a folder's key ends in a slash, which puts `a.b` before `a/`."""
     keys = [(path + name + ("/" if file.is_dir() else ""), name) for name, file in names.items() if name != JOURNAL]
-    keys += [(path + name, name) for name, entry in entries.items() if entry.cold is not None and name not in names]
+    cold = (name for name, entry in entries.items() if entry.cold is not None)
+    keys += [(path + name, name) for name in cold if name not in names or names[name].is_dir()]
     return sorted(keys, key=lambda key: os.fsencode(key[0]))
 
 

@@ -5,14 +5,15 @@ tagging thousands of objects is cheap, and a listing that has the folder's names
 object without an entry is in STANDARD, untagged; an entry counts only for the object that was put at its `created_ms`.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from zlib import crc32
 
 import msgspec
 
 from headrace import disk
-from headrace.archive.base import STANDARD, Restore
+from headrace.archive.base import STANDARD
 
 FILE = ".headrace"
 VERSION = 1
@@ -28,15 +29,13 @@ class Cold(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One object's metadata. `restored`: the copy that `restore` asked for is there."""
+    """One object's metadata."""
 
     name: str
     created_ms: int
     storage_class: str = STANDARD
     tags: dict[str, str] = {}
     cold: Cold | None = None
-    restore: Restore | None = None
-    restored: bool = False
 
 
 class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -55,8 +54,6 @@ class Journal(msgspec.Struct):
     lines: int = 0
     damaged: int = 0
 
-
-Change = Callable[[Entry | None], Entry | None]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Line).decode
@@ -119,34 +116,66 @@ class Metadata:
             self._last = path, signature, journal
         return journal
 
-    def change(self, folder: Path, name: str, change: Change) -> None:
-        """Change one entry durably: `change` is given the one that stands, and returns the one to stand from now on.
+    def exists(self, folder: Path) -> bool:
+        """Return whether a folder has a journal."""
+        return (folder / FILE).exists()
 
-        Raises StorageError; then the old one stands.
+    @contextlib.contextmanager
+    def held(self, folder: Path) -> Iterator["Held"]:
+        """Hold a folder's journal, which is made if it is missing: nobody else changes what it says meanwhile.
+
+        Raises StorageError for what the disk refuses within.
         """
         path = folder / FILE
         try:
             with disk.held_file(path) as file:
-                journal = self.read(folder)
-                before = journal.entries.get(name)
-                after = change(before)
-                if after == before:
-                    return
-                text = _text(_Line(VERSION, after) if after is not None else _Line(VERSION, None, name))
-                if file.size() > journal.length:
-                    file.truncate(journal.length)
-                file.write_at(journal.length, text)
-                file.sync()
-                entries = dict(journal.entries)
-                entries.pop(name, None)
-                if after is not None:
-                    entries[name] = after
-                if journal.lines + 1 > 2 * len(entries) + _SLACK_LINES and not journal.damaged:
-                    disk.write_file(path, b"".join(_text(_Line(VERSION, entry)) for entry in entries.values()))
+                held = Held(path, file, self.read(folder))
+                yield held
+                held.tidy()
+                status = path.stat()
+                self._last = path, (status.st_ino, status.st_size, status.st_mtime_ns), held.journal
         except OSError as error:
             raise disk.storage_error(path, error) from error
 
     def forget(self, folder: Path, name: str) -> None:
         """Remove an entry durably, if there is one."""
         if name in self.read(folder).entries:
-            self.change(folder, name, lambda _: None)
+            with self.held(folder) as held:
+                held.set(name, None)
+
+
+class Held:
+    """A journal that is held: `get` and `set` an entry."""
+
+    def __init__(self, path: Path, file: disk.File, journal: Journal) -> None:
+        self.journal = journal
+        self._path = path
+        self._file = file
+
+    def get(self, name: str) -> Entry | None:
+        """Return the entry of a name, if it has one."""
+        return self.journal.entries.get(name)
+
+    def set(self, name: str, entry: Entry | None) -> None:
+        """Make an entry stand from now on, durably; None: the name has none any more."""
+        journal = self.journal
+        if entry == journal.entries.get(name):
+            return
+        text = _text(_Line(VERSION, entry) if entry is not None else _Line(VERSION, None, name))
+        if self._file.size() > journal.length:
+            self._file.truncate(journal.length)
+        self._file.write_at(journal.length, text)
+        self._file.sync()
+        entries = dict(journal.entries)
+        entries.pop(name, None)
+        if entry is not None:
+            entries[name] = entry
+        self.journal = Journal(entries, journal.length + len(text), journal.lines + 1, journal.damaged)
+
+    def tidy(self) -> None:
+        """Write the file anew where most of its lines are outdated: the last thing to be done with it."""
+        journal = self.journal
+        if journal.lines > 2 * len(journal.entries) + _SLACK_LINES and not journal.damaged:
+            content = b"".join(_text(_Line(VERSION, entry)) for entry in journal.entries.values())
+            disk.write_file(self._path, content)
+            self.journal = Journal(journal.entries, len(content), len(journal.entries))

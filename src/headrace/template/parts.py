@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from headrace.system import Alarm, AsyncInvoke, Bucket, Function, Ignored, Stream, Table
-from headrace.template import handlers, properties
+from headrace.template import handlers, lifecycle, properties
 from headrace.template.document import Members, did_you_mean
 from headrace.template.intrinsics import Resolver
 from headrace.template.references import IDENTITIES
@@ -209,8 +209,15 @@ class Parts:
     def _bucket(self, resource: Resource) -> None:
         found, site = self.checked(resource, properties.BUCKET)
         name = self._new_name(resource, self.buckets, site)
-        rules = found.get("LifecycleConfiguration", {}).get("Rules", [])
-        self.buckets[name] = Bucket(logical_id=resource.logical_id, name=name, lifecycle=tuple(rules))
+        configuration = found.get("LifecycleConfiguration", {})
+        rules = tuple(configuration.get("Rules", ()))
+        minimum = configuration.get("TransitionDefaultMinimumObjectSize", "all_storage_classes_128K")
+        self.buckets[name] = Bucket(
+            logical_id=resource.logical_id, name=name, lifecycle=rules, transition_minimum=minimum
+        )
+        for each in lifecycle.VERSIONED:
+            if any(each in rule for rule in rules):
+                self._note(resource, each, "an object has its last version only")
 
     def _alarm(self, resource: Resource) -> None:
         found, site = self.checked(resource, properties.ALARM)

@@ -4,9 +4,9 @@ A name under `*_unread(…)` is a property of AWS's that says nothing to one mac
 may miss is told by `LEFT_OUT`.
 """
 
-from itertools import pairwise
 from typing import Any
 
+from headrace.template import lifecycle
 from headrace.template.document import Members
 from headrace.template.rules import (
     Mapped,
@@ -190,68 +190,10 @@ SIMPLE_TABLE = Mapped(
     }
 )
 
-_STORAGE_CLASS = one_of("STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
-_TRANSITION = Mapped(
-    {"StorageClass": _STORAGE_CLASS, "TransitionDate": text(), "TransitionInDays": integer(0)},
-    required=["StorageClass"],
-)
-_LIFECYCLE_RULE: Rules = {
-    "AbortIncompleteMultipartUpload": Mapped({"DaysAfterInitiation": integer(1)}, required=["DaysAfterInitiation"]),
-    "ExpirationDate": text(),
-    "ExpirationInDays": integer(1),
-    "ExpiredObjectDeleteMarker": boolean,
-    "Id": text(high=255),
-    "NoncurrentVersionExpiration": resolved,
-    "NoncurrentVersionExpirationInDays": integer(1),
-    "NoncurrentVersionTransition": resolved,
-    "NoncurrentVersionTransitions": resolved,
-    "ObjectSizeGreaterThan": integer(0),
-    "ObjectSizeLessThan": integer(1),
-    "Prefix": text(high=1024),
-    "Status": one_of("Enabled", "Disabled"),
-    "TagFilters": items(Mapped({"Key": text(), "Value": text()}, required=["Key", "Value"])),
-    "Transition": _TRANSITION,
-    "Transitions": items(_TRANSITION),
-}
-
-
-_COLDNESS = (
-    "STANDARD_IA",
-    "INTELLIGENT_TIERING",
-    "ONEZONE_IA",
-    "GLACIER_IR",
-    "GLACIER",
-    "DEEP_ARCHIVE",
-    "expiration",
-)
-
-
-def _check_days(found: dict[str, Any], _: Members, site: Site) -> None:
-    """Check that a lifecycle rule's days rise from one transition to the next and to the expiration."""
-    moves = found.get("Transitions") or [found[name] for name in ("Transition",) if name in found]
-    steps = [(move["StorageClass"], move["TransitionInDays"]) for move in moves if "TransitionInDays" in move]
-    for storage_class, days in steps:
-        if storage_class.endswith("_IA") and days < 30:
-            raise site.error(f"a transition to {storage_class} is after {days} days.", "Write at least 30.")
-    if "ExpirationInDays" in found:
-        steps.append(("expiration", found["ExpirationInDays"]))
-    for (earlier, first), (later, then) in pairwise(sorted(steps, key=lambda step: _COLDNESS.index(step[0]))):
-        if then <= first:
-            raise site.error(
-                f"{later} is after {then} days, {earlier} after {first}.", f"Write more than {first} days for {later}."
-            )
-
-
 BUCKET = Mapped(
     {
         "BucketName": text(r"[a-z0-9][a-z0-9.-]*[a-z0-9]", "small letters, digits, . and -", 3, 63),
-        "LifecycleConfiguration": Mapped(
-            {
-                "Rules": items(Mapped(_LIFECYCLE_RULE, required=["Status"], together=_check_days), 1),
-                **_unread("TransitionDefaultMinimumObjectSize"),
-            },
-            required=["Rules"],
-        ),
+        "LifecycleConfiguration": lifecycle.CONFIGURATION,
         **_unread(
             "AbacStatus AccelerateConfiguration AccessControl AnalyticsConfigurations BucketEncryption "
             "BucketNamePrefix BucketNamespace CorsConfiguration IntelligentTieringConfigurations "

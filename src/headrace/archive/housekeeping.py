@@ -1,0 +1,164 @@
+"""Executes a bucket's lifecycle rules on one machine: looks, decides (`lifecycle.py`), moves and deletes, logs.
+
+Nothing goes that no rule names, and nothing for its age while the clock is in doubt.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from headrace import clock
+from headrace.archive import lifecycle, transitions
+from headrace.archive.base import STANDARD
+from headrace.archive.lifecycle import ALL_128K, Abort, Action, Rule
+from headrace.archive.lifecycle_log import LifecycleLog, Line
+from headrace.archive.local import LocalBucket
+from headrace.errors import ClockInDoubt, StorageError
+
+CLOCK_MS_MAX = 60_000  # by how much the newest object may be ahead of the clock
+PROBLEMS_MAX = 20
+TRUST = "headrace lifecycle run --clock-is-right"
+_BATCH = 200  # deletions that are logged with one sync
+
+
+class Count(msgspec.Struct):
+    """So many objects, with so many bytes."""
+
+    objects: int = 0
+    bytes: int = 0
+
+    def add(self, size: int) -> None:
+        """Count one more."""
+        self.objects += 1
+        self.bytes += size
+
+
+class Outcome(msgspec.Struct):
+    """What a run has done in a bucket; `transitioned` by storage class. `problems` says what it could not do."""
+
+    bucket: str
+    transitioned: dict[str, Count]
+    expired: Count
+    aborted: Count
+    problems: list[str]
+
+
+def run(
+    bucket: LocalBucket,
+    rules: Sequence[Rule],
+    now_ms: int,
+    may_remove: Callable[[], bool],
+    log: LifecycleLog,
+    *,
+    minimum: str = ALL_128K,
+    trust_clock: bool = False,
+) -> Outcome:
+    """Do what the rules want by now. `may_remove` says whether the clock is believed, and is asked again and again.
+
+    Raises ClockInDoubt if it is not, or if the clock is before the newest object; not with `trust_clock`.
+    """
+    outcome = Outcome(bucket.name, {}, Count(), Count(), [])
+    if not rules:
+        return outcome
+    if not trust_clock and not may_remove():
+        raise ClockInDoubt(
+            "The clock is days away from the last run: nothing is moved or deleted by rule.",
+            "Set it right. If it is right (this machine was off), wait an hour, or: " + TRUST,
+        )
+    actions = _due(bucket, rules, now_ms, minimum, trust_clock)  # all of them first: a wrong clock shows only then
+    expirations = [action for action in actions if action.storage_class is None]
+    for start in range(0, len(expirations), _BATCH):
+        if not trust_clock and not may_remove():
+            return outcome
+        _expire(bucket, expirations[start : start + _BATCH], now_ms, log, outcome)
+    _transition(bucket, [action for action in actions if action.storage_class is not None], now_ms, log, outcome)
+    _abort(bucket, rules, now_ms, log, outcome)
+    return outcome
+
+
+def _due(bucket: LocalBucket, rules: Sequence[Rule], now_ms: int, minimum: str, trust_clock: bool) -> list[Action]:
+    actions = []
+    for info in bucket.list(tags=True):
+        if not trust_clock and info.modified_ms > now_ms + CLOCK_MS_MAX:
+            raise ClockInDoubt(
+                f"The clock says {clock.rfc3339_ms(now_ms)}, but {info.key} was created at "
+                f"{clock.rfc3339_ms(info.modified_ms)}: nothing is moved or deleted by rule.",
+                "Is the clock behind? Set it right. If it is right: " + TRUST,
+            )
+        action = lifecycle.decide(rules, info, now_ms, minimum)
+        if action is not None:
+            actions.append(action)
+    return actions
+
+
+def _expire(bucket: LocalBucket, actions: Sequence[Action], now_ms: int, log: LifecycleLog, outcome: Outcome) -> None:
+    log.append(_line(bucket, "expire", action, now_ms) for action in actions)
+    for action in actions:
+        try:
+            if transitions.expire(bucket, action.info):
+                outcome.expired.add(action.info.size)
+        except StorageError as error:
+            _note(outcome, error)
+
+
+def _transition(
+    bucket: LocalBucket, actions: Sequence[Action], now_ms: int, log: LifecycleLog, outcome: Outcome
+) -> None:
+    for action in actions:
+        assert action.storage_class is not None
+        try:
+            if transitions.transition(bucket, action.info, action.storage_class):
+                outcome.transitioned.setdefault(action.storage_class, Count()).add(action.info.size)
+                log.append([_line(bucket, "transition", action, now_ms)])
+        except StorageError as error:
+            _note(outcome, error)
+            if len(outcome.problems) >= PROBLEMS_MAX:
+                return
+
+
+def _abort(bucket: LocalBucket, rules: Sequence[Rule], now_ms: int, log: LifecycleLog, outcome: Outcome) -> None:
+    for upload in bucket.uploads():
+        found = lifecycle.abort(rules, upload, now_ms)
+        if found is None:
+            continue
+        log.append([_upload_line(bucket, found, now_ms)])
+        try:
+            bucket.abort(upload)
+            outcome.aborted.add(upload.size)
+        except StorageError as error:
+            _note(outcome, error)
+
+
+def _note(outcome: Outcome, error: StorageError) -> None:
+    text = str(error)
+    if text not in outcome.problems and len(outcome.problems) < PROBLEMS_MAX:
+        outcome.problems.append(text)
+
+
+def _line(bucket: LocalBucket, name: str, action: Action, now_ms: int) -> Line:
+    info = action.info
+    return Line(
+        at_ms=now_ms,
+        action=name,
+        bucket=bucket.name,
+        key=info.key,
+        rule=action.rule,
+        size=info.size,
+        created_ms=info.modified_ms,
+        storage_class=info.storage_class,
+        to=action.storage_class,
+    )
+
+
+def _upload_line(bucket: LocalBucket, found: Abort, now_ms: int) -> Line:
+    upload = found.upload
+    return Line(
+        at_ms=now_ms,
+        action="abort",
+        bucket=bucket.name,
+        key=upload.key,
+        rule=found.rule,
+        size=upload.size,
+        created_ms=upload.began_ms,
+        storage_class=STANDARD,
+    )

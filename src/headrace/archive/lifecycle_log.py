@@ -1,0 +1,70 @@
+"""The lifecycle log: every object that a rule has moved or deleted, and when. Kept for ever.
+
+A file a month, `<YYYY-MM>.ndjson`, appended to and synced; a deletion is in it before it is done.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from headrace import disk
+
+VERSION = 1
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was done to an object. `action` is `transition`, `expire` or `abort`; times in milliseconds since 1970."""
+
+    v: int = VERSION
+    at_ms: int
+    action: str
+    bucket: str
+    key: str
+    rule: str
+    size: int
+    created_ms: int
+    storage_class: str
+    to: str | None = None
+
+
+class LifecycleLog:
+    """The log in `folder`, which is made with the first line."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def append(self, lines: Iterable[Line]) -> None:
+        """Append lines durably, all with one sync; raises StorageError."""
+        lines = list(lines)
+        if not lines:
+            return
+        path = self._folder / f"{datetime.fromtimestamp(lines[0].at_ms / 1000, UTC):%Y-%m}.ndjson"
+        text = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+        try:
+            disk.make_folder(self._folder)
+            with disk.held_file(path) as file:
+                end = file.size()
+                if end and file.read_at(end - 1, 1) != b"\n":  # a write that a crash cut off
+                    text = b"\n" + text
+                file.write_at(end, text)
+                file.sync()
+        except OSError as error:
+            raise disk.storage_error(path, error) from error
+
+    def read(self, limit: int) -> list[Line]:
+        """Return the last lines, at most `limit`, oldest first; one that can't be read is passed over."""
+        found: list[Line] = []
+        for path in sorted(self._folder.glob("*.ndjson"), reverse=True):
+            found = [*self._lines(path), *found]
+            if len(found) >= limit:
+                break
+        return found[-limit:]
+
+    def _lines(self, path: Path) -> Iterator[Line]:
+        for text in path.read_bytes().splitlines():
+            try:
+                yield msgspec.json.decode(text, type=Line)
+            except msgspec.DecodeError:
+                continue
