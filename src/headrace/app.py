@@ -38,6 +38,11 @@ def enforce_limits() -> bool:
     return bool(os.environ.get("HEADRACE_ENFORCE_LIMITS"))
 
 
+def restore_speed() -> float:
+    """Return how much faster than on AWS cold objects are restored (`up --restore-speed`)."""
+    return float(os.environ.get("HEADRACE_RESTORE_SPEED") or 1)
+
+
 async def gateway() -> Stop:
     """Start the gateway."""
     from headrace.archive.local import LocalBucket
@@ -47,6 +52,7 @@ async def gateway() -> Stop:
     from headrace.gateway.router import Router
     from headrace.metrics import api as cloudwatch
     from headrace.operations.keeper import StreamMeter, keep_retention
+    from headrace.operations.lifecycle import Lifecycle
     from headrace.operations.status import Status
     from headrace.runtime.api import Lambda
     from headrace.stream.api import Kinesis
@@ -60,6 +66,7 @@ async def gateway() -> Stop:
     functions = Lambda(runtime, system, os.environ["HEADRACE_ENDPOINT"])
     timekeeper = Timekeeper(layout.clock, writer=True)
     status = Status(layout, system, streams, timekeeper)
+    lifecycle = Lifecycle(layout, system, timekeeper, restore_speed=restore_speed())
 
     async def replay(function: str, payload: bytes) -> tuple[bool, str | None]:
         answer = await runtime.call("replay", {"function": function, "payload": payload})
@@ -78,6 +85,7 @@ async def gateway() -> Stop:
         [
             *status.paths(),
             *admin.paths(),
+            *lifecycle.paths(),
             *metrics.paths(),
             *functions.paths(),
         ],
@@ -85,6 +93,7 @@ async def gateway() -> Stop:
     listener = socket.socket(fileno=int(os.environ["HEADRACE_LISTEN_FD"]))
     server = await http.start(router, listener)
     keeper = asyncio.create_task(keep_retention(streams, runtime, timekeeper))
+    aging = asyncio.create_task(lifecycle.forever())
     meter = StreamMeter(streams, rpc.AsyncClient(layout.metrics_socket, patience_s=0.5))
     metering = asyncio.create_task(meter.forever())
 
@@ -92,6 +101,7 @@ async def gateway() -> Stop:
         keeper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await keeper
+        aging.cancel()
         metering.cancel()
         await server.stop(5.0)
         with contextlib.suppress(errors.HeadraceError, TimeoutError):

@@ -20,7 +20,7 @@ from typing import IO
 
 import msgspec
 
-from headrace import clock, code_watch, data_directory, disk, errors, imports, plan, template
+from headrace import clock, code_watch, cold_folder, data_directory, disk, errors, imports, plan, template
 from headrace.listener import listen
 from headrace.settings import Layout
 from headrace.system import System
@@ -192,6 +192,8 @@ def run(
     enforce_limits: bool,
     insecure: bool,
     watch: bool = False,
+    cold: Path | None = None,
+    restore_speed: float = 1.0,
 ) -> int:
     """Run the template until a signal; return the exit code. Raises HeadraceError for whatever a user can mend."""
     began_s = clock.monotonic_s()
@@ -200,15 +202,17 @@ def run(
     system = template.read(path, template.parse_parameters(parameters))
     layout = Layout(data.resolve())
     with data_directory.held(layout), listen(host, port) as listener:
-        for line in _plan(layout, system):
+        cold = cold_folder.choose(layout.buckets, cold)
+        for line in [*_plan(layout, system), *_cold_problem(layout)]:
             print(line)  # noqa: T201
         disk.write_file(layout.system, msgspec.json.encode(system))
         supervisor = Supervisor(layout, listener, _environment(layout, listener, enforce_limits, watch))
+        supervisor.environment["HEADRACE_RESTORE_SPEED"] = str(restore_speed)
         try:
             if not supervisor.start():
                 return 0
             url = _url(listener)
-            print(_banner(system, data, path))  # noqa: T201
+            print(_banner(system, data, cold, path))  # noqa: T201
             print(f"ready in {clock.monotonic_s() - began_s:.1f} s at {url}", flush=True)  # noqa: T201
             imports.watch(layout.runtime_socket, supervisor.say)
             if watch:
@@ -272,7 +276,16 @@ def _plan(layout: Layout, system: System) -> list[str]:
     return ["The template changed since the last start:", *(f"  {line}" for line in lines)] if lines else []
 
 
-def _banner(system: System, data: Path, path: Path) -> str:
+def _cold_problem(layout: Layout) -> list[str]:
+    """Return what is wrong with the cold folder, which is no reason not to take in events."""
+    try:
+        cold_folder.check(layout.buckets)
+    except errors.StorageError as error:
+        return [f"headrace: {error.problem}", f"  {error.hint}"]
+    return []
+
+
+def _banner(system: System, data: Path, cold: Path, path: Path) -> str:
     def names(items: tuple[str, ...]) -> str:
         return ", ".join(items) or "none"
 
@@ -282,6 +295,7 @@ def _banner(system: System, data: Path, path: Path) -> str:
         f"  functions  {names(tuple(f.name for f in system.functions))}",
         f"  tables     {names(tuple(t.name for t in system.tables))}",
         f"  buckets    {names(tuple(b.name for b in system.buckets))}",
+        f"  cold       {cold}",
     ]
     lines += [f"  left out   {each.logical_id} ({each.type}): {each.reason}" for each in system.ignored]
     return "\n".join(lines)

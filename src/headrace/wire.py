@@ -1,10 +1,23 @@
 """What an HTTP exchange with the backend is made of, for every role that answers one."""
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from headrace.errors import ClockInDoubt, Conflict, HeadraceError, InvalidObjectState, NotFound, UsageError
 
 JSON = "application/json"
 AMZ_JSON_1_1 = "application/x-amz-json-1.1"
+# What an answer under /_headrace/ says of an error: its word, its status.
+_ERRORS: dict[type[HeadraceError], tuple[str, int]] = {
+    NotFound: ("not_found", 404),
+    UsageError: ("usage", 400),
+    InvalidObjectState: ("invalid_object_state", 403),
+    Conflict: ("conflict", 409),
+    ClockInDoubt: ("clock", 409),
+}
+_T = TypeVar("_T")
 
 
 class Request(NamedTuple):
@@ -38,3 +51,36 @@ class WireError(Exception):
         self.code = code
         self.message = message
         self.status = status
+
+
+async def answer(work: Awaitable[object]) -> Response:
+    """Return what `work` comes to as JSON (bytes are JSON already), or its error: word, message, and hint."""
+    try:
+        return json_response(await work)
+    except HeadraceError as error:
+        word, status = _ERRORS.get(type(error), ("failed", 500))
+        return json_response({"error": word, "message": error.problem, "hint": error.hint}, status)
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    """Return a value as JSON; bytes are JSON already."""
+    return Response(status, value if isinstance(value, bytes) else msgspec.json.encode(value))
+
+
+def nothing(request: Request) -> Response:
+    """Return the answer to a request that there is nothing for."""
+    message = f"There is nothing at {request.method} {request.path}."
+    return json_response({"error": "not_found", "message": message, "hint": ""}, 404)
+
+
+def json_body(request: Request, kind: type[_T]) -> _T:
+    """Return the body of a request that changes something; raises UsageError.
+
+    A page in a browser can't send this type to another origin unasked, so it can't change anything.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise UsageError("This is asked for with Content-Type: application/json.")
+    try:
+        return msgspec.json.decode(request.body, type=kind)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"The body is not what it should be: {error}.") from error

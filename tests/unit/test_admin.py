@@ -307,7 +307,9 @@ async def _call(house: Admin, request: Request) -> Response:
 def test_the_archive_is_listed_in_pages_by_prefix(house: House) -> None:
     for key in ("raw/b", "raw/a", "events/c", "raw/d"):
         house.archive.put(key, b"12345")
-    first = {"key": "events/c", "size": 5, "modified": "1970-01-01T00:00:00.000Z"}
+    house.archive.tag("events/c", {"compacted": "true"})
+    first = {"key": "events/c", "size": 5, "modified": "1970-01-01T00:00:00.000Z", "storage_class": "STANDARD"}
+    first |= {"readable": True, "tags": {"compacted": "true"}, "restore": None}
     assert house.get("archive", limit=1) == {"objects": [first], "next": "events/c"}
     page = house.get("archive", prefix="raw/", limit=2)
     assert [item["key"] for item in page["objects"]] == ["raw/a", "raw/b"] and page["next"] == "raw/b"

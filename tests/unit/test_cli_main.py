@@ -18,7 +18,7 @@ CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 
 # The contract: commands with their arguments and options.
 CONTRACT = {
-    "up": ["--template", "--data", "--host", "--port", "--parameters", "--enforce-limits", "--insecure"],
+    "up": ["--template", "--data", "--host", "--port", "--parameters", "--enforce-limits", "--insecure", "--cold-dir"],
     "init": ["NAME"],
     "env": ["--json"],
     "send": ["FILE", "--pack", "--tz"],
@@ -33,6 +33,10 @@ CONTRACT = {
     "failures show": ["ID", "--json"],
     "failures replay": ["ID", "--all"],
     "archive list": ["--json"],
+    "archive restore": ["KEY", "--days", "--tier", "--json"],
+    "lifecycle plan": ["--at", "--json"],
+    "lifecycle run": ["--clock-is-right", "--json"],
+    "lifecycle log": ["--json"],
     "streams": ["--json"],
     "metrics": ["NAME", "--namespace", "--last", "--stat", "--json"],
     "alarms": ["--json"],
@@ -58,7 +62,7 @@ def test_the_readme_names_only_what_there_is() -> None:
     assert len(calls) >= 10
     for name, rest in calls:
         assert name in COMMANDS, name
-        path = [name, *rest.split()[:1]] if name in ("failures", "archive") else [name]
+        path = [name, *rest.split()[:1]] if name in ("failures", "archive", "lifecycle") else [name]
         for option in re.findall(r"--[a-z-]+", rest):
             assert option in run(*path, "--help").stdout, f"headrace {name}{rest}"
 

@@ -1,4 +1,4 @@
-"""`headrace archive`: the objects of the long-term archive."""
+"""`headrace archive`: the objects of the long-term archive, and restoring those that are cold."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from headrace.cli.output import print_json, size, table
 @click.group("archive")
 @endpoint_option
 def archive_command() -> None:
-    """Look at the objects of the long-term archive."""
+    """List the objects of the long-term archive, and restore cold ones."""
 
 
 @archive_command.command("list")
@@ -33,7 +33,39 @@ def list_command(backend: Backend, prefix: str, as_json: bool) -> None:
         print_json(objects)
     elif objects:
         total = sum(item["size"] for item in objects)
-        click.echo(table(("modified", "bytes", "key"), [[o["modified"], o["size"], o["key"]] for o in objects]))
+        heads = ("modified", "bytes", "class", "restore", "tags", "key")
+        click.echo(table(heads, [_row(each) for each in objects]))
         click.echo(f"\n{len(objects):,} objects, {size(total)}")
     else:
         click.echo("no objects" + (f" under {prefix}" if prefix else ""))
+
+
+def _row(each: dict[str, Any]) -> list[object]:
+    restore, tags = each["restore"], ",".join(f"{name}={value}" for name, value in each["tags"].items())
+    if restore is None:
+        state = "" if each["readable"] else "none"
+    else:
+        state = f"until {restore['expires'][:16]}" if restore["done"] else f"ready {restore['ready'][:16]}"
+    return [each["modified"], each["size"], each["storage_class"], state, tags, each["key"]]
+
+
+@archive_command.command("restore")
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@click.option("--days", metavar="N", type=click.IntRange(1), default=1, help="Keep the readable copy so long (1).")
+@click.option(
+    "--tier",
+    type=click.Choice(["Expedited", "Standard", "Bulk"], case_sensitive=False),
+    default="Standard",
+    help="How fast: GLACIER 5 minutes, 5 or 12 hours; DEEP_ARCHIVE 12 (Standard) or 48 hours (Bulk).",
+)
+@json_option
+@with_backend
+def restore_command(backend: Backend, keys: tuple[str, ...], days: int, tier: str, as_json: bool) -> None:
+    """Have copies of cold objects made that can be read; for all of KEY, or for none of them."""
+    found = backend.post("archive/restore", {"keys": keys, "days": days, "tier": tier})["restores"]
+    if as_json:
+        print_json(found)
+        return
+    click.echo(
+        table(("readable from", "until", "key"), [[each["ready"], each["expires"], each["key"]] for each in found])
+    )

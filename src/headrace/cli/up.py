@@ -51,6 +51,22 @@ from headrace.cli.options import ignored_endpoint_option
     envvar="HEADRACE_ENFORCE_LIMITS",
     help="Throttle at AWS's limits instead of only metering.",
 )
+@click.option(
+    "--cold-dir",
+    "cold",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    envvar="HEADRACE_COLD_DIR",
+    help="Where objects in GLACIER and DEEP_ARCHIVE are (HEADRACE_COLD_DIR, else as before, else cold/ in --data).",
+)
+@click.option(
+    "--restore-speed",
+    metavar="N",
+    type=click.FloatRange(1, 1_000_000),
+    envvar="HEADRACE_RESTORE_SPEED",
+    default=1.0,
+    help="Restore cold objects N times as fast as AWS does, for trials (HEADRACE_RESTORE_SPEED, else 1).",
+)
 @click.option("--watch", is_flag=True, help="Call saved changes of the functions' code at once; for development.")
 @click.option("--insecure", is_flag=True, help="Allow a --host that others can reach: there is no authentication yet.")
 @ignored_endpoint_option
@@ -63,6 +79,8 @@ def up_command(
     enforce_limits: bool,
     insecure: bool,
     watch: bool,
+    cold: Path | None,
+    restore_speed: float,
 ) -> None:
     """Run the template on this machine until Ctrl-C.
 
@@ -79,5 +97,7 @@ def up_command(
         enforce_limits=enforce_limits,
         insecure=insecure,
         watch=watch,
+        cold=cold,
+        restore_speed=restore_speed,
     )
     sys.exit(code)

@@ -6,7 +6,8 @@
     GET  failures?after=&limit=            {"failures": […], "next": key or null}: a row a (document, record)
     GET  failures/document?id=             the whole document
     POST failures/replay {"ids": […]}      {"results": [{"id", "function", "ok", "error"}, …]}
-    GET  archive?prefix=&after=&limit=     {"objects": [{"key", "size", "modified"}, …], "next": key or null}
+    GET  archive?prefix=&after=&limit=     {"objects": [{"key", "size", "modified", "storage_class", "readable", "tags",
+                                           "restore"}, …], "next": key or null}
 
 Errors are `{"error": word, "message": text, "hint": text}`. Files are read in threads: a large listing never holds up
 the events that the same process takes in.
@@ -14,7 +15,7 @@ the events that the same process takes in.
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -22,13 +23,13 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from headrace import clock
-from headrace.archive.base import Bucket
-from headrace.errors import HeadraceError, NotFound, UsageError
+from headrace.archive.base import Bucket, ObjectInfo
+from headrace.errors import NotFound, UsageError
 from headrace.gateway import logs
 from headrace.gateway.failures import KINDS, Document, Row
 from headrace.gateway.replay import Replay, Replayer, read_document
 from headrace.settings import Layout
-from headrace.wire import Handler, Request, Response
+from headrace.wire import Handler, Request, Response, answer, json_body, json_response, nothing
 
 PROCESSES = ("gateway", "table", "runtime", "metrics", "supervisor")
 LOG_LINES = 100
@@ -37,7 +38,6 @@ LOG_BYTES_MAX = 1024 * 1024  # of one file in one answer
 DOCUMENTS_MAX = 1000  # in one page of failures
 ROWS_MAX = 10_000  # in one page of failures, but for the last document's
 OBJECTS_MAX = 10_000  # in one page of the archive
-_STATUS = {NotFound: 404, UsageError: 400}
 
 
 class _Ids(msgspec.Struct):
@@ -74,27 +74,27 @@ class Admin:
         """Answer the names of logs, or the lines of one."""
         match _parts(request):
             case "GET", ["logs"]:
-                return _json({"functions": self._functions, "processes": PROCESSES})
+                return json_response({"functions": self._functions, "processes": PROCESSES})
             case "GET", ["logs", name]:
-                return await _answer(asyncio.to_thread(self._log, name, _query(request)))
-        return _nothing(request)
+                return await answer(asyncio.to_thread(self._log, name, _query(request)))
+        return nothing(request)
 
     async def failures(self, request: Request) -> Response:
         """List failures, answer a whole document, or replay."""
         match _parts(request):
             case "GET", ["failures"]:
-                return await _answer(asyncio.to_thread(self._failures_page, _query(request)))
+                return await answer(asyncio.to_thread(self._failures_page, _query(request)))
             case "GET", ["failures", "document"]:
-                return await _answer(asyncio.to_thread(self._document, _query(request)))
+                return await answer(asyncio.to_thread(self._document, _query(request)))
             case "POST", ["failures", "replay"]:
-                return await _answer(self._replay(request))
-        return _nothing(request)
+                return await answer(self._replay(request))
+        return nothing(request)
 
     async def archive(self, request: Request) -> Response:
         """List the archive's objects in the order of their keys."""
         if _parts(request) == ("GET", ["archive"]):
-            return await _answer(asyncio.to_thread(self._objects, _query(request)))
-        return _nothing(request)
+            return await answer(asyncio.to_thread(self._objects, _query(request)))
+        return nothing(request)
 
     def _log(self, name: str, query: dict[str, list[str]]) -> dict[str, Any]:
         if name in self._functions:
@@ -138,45 +138,20 @@ class Admin:
         return read_document(bucket, query.get("id", [""])[-1]).body
 
     async def _replay(self, request: Request) -> dict[str, Any]:
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            # A page in a browser can't send this type to another origin unasked, so it can't replay anything.
-            raise UsageError("A replay is asked for with Content-Type: application/json.")
+        ids = json_body(request, _Ids).ids
         _present(self._failures, "failures")
         assert self._replayer is not None
-        try:
-            ids = msgspec.json.decode(request.body, type=_Ids).ids
-        except msgspec.DecodeError as error:
-            raise UsageError(f'The body must be {{"ids": ["…"]}}: {error}.') from error
         return {"results": await self._replayer.replay(ids)}
 
     def _objects(self, query: dict[str, list[str]]) -> dict[str, Any]:
         bucket = _present(self._archive, "archive")
         after, limit = query.get("after", [""])[-1], _limit(query, OBJECTS_MAX)
-        later = (info for info in bucket.list(query.get("prefix", [""])[-1]) if info.key > after)
+        later = (info for info in bucket.list(query.get("prefix", [""])[-1], tags=True) if info.key > after)
         page = list(itertools.islice(later, limit + 1))
-        objects = [
-            {"key": info.key, "size": info.size, "modified": clock.rfc3339_ms(info.modified_ms)}
-            for info in page[:limit]
-        ]
-        return {"objects": objects, "next": page[limit - 1].key if len(page) > limit else None}
-
-
-async def _answer(work: Awaitable[object]) -> Response:
-    try:
-        return _json(await work)
-    except HeadraceError as error:
-        word = "not_found" if isinstance(error, NotFound) else "usage" if isinstance(error, UsageError) else "failed"
-        body = {"error": word, "message": error.problem, "hint": error.hint}
-        return _json(body, _STATUS.get(type(error), 500))
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(status, value if isinstance(value, bytes) else msgspec.json.encode(value))
-
-
-def _nothing(request: Request) -> Response:
-    message = f"There is nothing at {request.method} {request.path}."
-    return _json({"error": "not_found", "message": message, "hint": ""}, 404)
+        return {
+            "objects": [_object(info) for info in page[:limit]],
+            "next": page[limit - 1].key if len(page) > limit else None,
+        }
 
 
 def _parts(request: Request) -> tuple[str, list[str]]:
@@ -203,6 +178,26 @@ def _modified(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:  # rotated since it was listed
         return 0.0
+
+
+def _object(info: ObjectInfo) -> dict[str, Any]:
+    restore = info.restore
+    return {
+        "key": info.key,
+        "size": info.size,
+        "modified": clock.rfc3339_ms(info.modified_ms),
+        "storage_class": info.storage_class,
+        "readable": info.readable,
+        "tags": dict(info.tags),
+        "restore": {
+            "tier": restore.tier,
+            "done": restore.done,
+            "ready": clock.rfc3339_ms(restore.ready_ms),
+            "expires": clock.rfc3339_ms(restore.expires_ms),
+        }
+        if restore is not None
+        else None,
+    }
 
 
 def _present(bucket: Bucket | None, name: str) -> Bucket:
