@@ -91,6 +91,7 @@ class LocalBucket(Bucket):
             entry = held.get(path.name)
             if entry is not None and entry.cold is not None:
                 self.cold.check()  # else its file there would stay for ever
+                held.set(path.name, None)  # first: what a cut off move has left must not come back
             self._remove(path)
             held.set(path.name, None)
         if entry is not None and entry.cold is not None:
