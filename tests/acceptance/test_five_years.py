@@ -7,6 +7,8 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from headrace import cold_folder, template
 from headrace.archive import housekeeping, lifecycle
 from headrace.archive.lifecycle_log import LifecycleLog
@@ -50,6 +52,7 @@ def expected(key: str, size: int, created: datetime, compacted: bool, now: datet
     return "DEEP_ARCHIVE" if is_over(DEEP) else "GLACIER"
 
 
+@pytest.mark.timeout(300)
 def test_objects_classes_and_bytes_at_each_months_end(tmp_path: Path) -> None:
     parameters = {
         "RawExpirationDays": str(RAW), "ArchiveGlacierDays": str(GLACIER), "ArchiveDeepArchiveDays": str(DEEP),
@@ -73,11 +76,11 @@ def test_objects_classes_and_bytes_at_each_months_end(tmp_path: Path) -> None:
     at, month, number = BEGIN, 0, 0
     ends = month_ends()
     while month < MONTHS:
-        # Every eighth day a compacted file, each ninth a small one, and a raw object; some of these stay untagged.
+        # Every twelfth day a compacted file, each ninth a small one, and a raw object; some of these stay untagged.
         created = at + timedelta(hours=(number * 7) % 24, minutes=number % 60, milliseconds=number % 3)
         put(f"events/dt={at:%Y-%m-%d}/part-0.parquet", SMALL if number % 9 == 8 else LARGE, created)
         put(f"raw/dt={at:%Y-%m-%d}/hour=00/{number}.zst", 500, created, compacted=number % 11 != 10)
-        number, at = number + 1, at + timedelta(days=8)
+        number, at = number + 1, at + timedelta(days=12)
         while month < MONTHS and ends[month] <= at:
             now = ends[month]
             housekeeping.run(bucket, rules, int(now.timestamp() * 1000), lambda: True, log)
