@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from headrace import disk
+from headrace import cold_folder, disk
+from headrace.archive import transitions
+from headrace.archive.local import LocalBucket
 from headrace.operations.doctor import examine
 from headrace.runtime.checkpoint import Checkpoint
 from headrace.runtime.mapping import State
@@ -231,3 +233,51 @@ def test_scanning_changes_nothing(data: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}
     repair.scan(data / "streams" / "events")
     assert {path: path.stat().st_mtime_ns for path in data.rglob("*")} == before
+
+
+# --- objects and the cold folder
+
+
+@pytest.fixture
+def archived(data: Path, tmp_path: Path) -> LocalBucket:
+    """An archive with a cold object in a folder of its own."""
+    layout = Layout(data)
+    disk.make_folder(layout.buckets)
+    cold_folder.choose(layout.buckets, tmp_path / "cold")
+    bucket = LocalBucket(layout.buckets / "archive")
+    bucket.put("events/a", b"x" * 1000)
+    bucket.tag("events/a", {"a": "b"})
+    assert transitions.transition(bucket, bucket.find("events/a"), "GLACIER")
+    return bucket
+
+
+def problems(data: Path) -> list[str]:
+    return [
+        f"{one.problem} {one.mend}" for one in examine(Layout(data)).findings if one.what in ("objects", "cold folder")
+    ]
+
+
+def test_a_cold_folder_that_is_as_it_should_be(data: Path, archived: LocalBucket) -> None:
+    assert problems(data) == []
+
+
+def test_a_cold_folder_that_is_away(data: Path, archived: LocalBucket, tmp_path: Path) -> None:
+    (tmp_path / "cold").rename(tmp_path / "away")
+    (problem,) = problems(data)
+    assert "is not there" in problem and "Mount its disk" in problem
+
+
+def test_a_cold_object_that_is_missing(data: Path, archived: LocalBucket, tmp_path: Path) -> None:
+    (tmp_path / "cold" / "archive" / "events" / "a").unlink()
+    (problem,) = problems(data)
+    assert "1 cold objects are not in" in problem and "archive/events/a" in problem and "backup" in problem
+
+
+def test_a_journal_that_is_damaged(data: Path, archived: LocalBucket) -> None:
+    path = data / "s3" / "archive" / "events" / ".headrace"
+    content = bytearray(path.read_bytes())
+    content[30] ^= 1
+    path.write_bytes(content)
+    (problem,) = problems(data)
+    assert "1 lines that can't be read" in problem
+    assert archived.find("events/a").storage_class == "GLACIER"  # the later line stands

@@ -62,6 +62,11 @@ class LifecycleLog:
                 break
         return found[-limit:]
 
+    def lines(self) -> Iterator[Line]:
+        """Yield all lines, oldest first."""
+        for path in sorted(self._folder.glob("*.ndjson")):
+            yield from self._lines(path)
+
     def _lines(self, path: Path) -> Iterator[Line]:
         for text in path.read_bytes().splitlines():
             try:

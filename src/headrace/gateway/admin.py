@@ -24,7 +24,7 @@ import msgspec
 
 from headrace import clock
 from headrace.archive.base import Bucket, ObjectInfo
-from headrace.errors import NotFound, UsageError
+from headrace.errors import InvalidObjectState, NotFound, UsageError
 from headrace.gateway import logs
 from headrace.gateway.failures import KINDS, Document, Row
 from headrace.gateway.replay import Replay, Replayer, read_document
@@ -129,8 +129,8 @@ class Admin:
             after = info.key
             try:
                 rows += Document.parse(info.key, bucket.get(info.key)).rows()
-            except NotFound:
-                continue  # removed since it was listed
+            except (NotFound, InvalidObjectState):
+                continue  # removed since it was listed, or cold by a rule of the user's
         return {"failures": rows, "next": None}
 
     def _document(self, query: dict[str, list[str]]) -> bytes:

@@ -1,10 +1,11 @@
 """`headrace backup` and `headrace restore`: a data directory copied to one consistent whole while it is at work.
 
 The order makes it fit together. Checkpoints and journalled invokes come first, then what functions have written
-(table, archive, failures), the log comes last. So table and archive hold at least what the checkpoints say is done
-with, and the log holds every record that anything else in the backup knows of. What a function has done after its
-checkpoint was copied is done once more after a restore: keys make that harmless, as after a crash. Closed segments
-are taken before everything else too, so that retention can't remove meanwhile what the checkpoints still need.
+(table, archive, failures; cold objects after the others), the log comes last. So table and archive hold at least what
+the checkpoints say is done with, and the log holds every record that anything else in the backup knows of. What a
+function has done after its checkpoint was copied is done once more after a restore: keys make that harmless, as after a
+crash. Closed segments are taken before everything else too, so that retention can't remove meanwhile what the
+checkpoints still need.
 
 A backup appears under its name when it is whole, or not at all.
 """
@@ -20,7 +21,9 @@ from pathlib import Path
 
 import msgspec
 
-from headrace import clock, disk, rpc
+from headrace import clock, cold_folder, disk, rpc
+from headrace.archive.metadata import FILE as JOURNAL
+from headrace.archive.restores import FOLDER as RESTORED
 from headrace.errors import DataDirectoryError, StorageError, UsageError
 from headrace.settings import DATA_FORMAT, Layout
 from headrace.stream import catalog
@@ -100,7 +103,7 @@ class _Backup:
         for part in (self._from.checkpoints, self._from.invokes):
             _copy_tree(part, self._to.data / part.name, disk.copy_file)
         self._copy_table()
-        _copy_tree(self._from.buckets, self._to.buckets, disk.link_file)
+        self._copy_buckets()
         for name in {*streams, *(path.name for path in _folders(self._from.streams))}:
             self._copy_log(name, closed_only=False)
         self._copy_rest()
@@ -139,11 +142,27 @@ class _Backup:
         finally:
             client.close()
 
+    def _copy_buckets(self) -> None:
+        """Copy the buckets, then the cold folder, which lies in the data directory of the copy.
+
+        A folder's journal comes after its objects: one that turns cold meanwhile is then an object, or in the journal.
+        Restored copies stay behind: they can be made again.
+        """
+        _copy_tree(self._from.buckets, self._to.buckets, disk.link_file, without=(cold_folder.FILE, RESTORED))
+        cold = cold_folder.place(self._from.buckets)
+        if not (self._from.buckets / cold_folder.FILE).exists():
+            return
+        cold_folder.check(self._from.buckets)
+        target = cold_folder.choose(self._to.buckets, None)
+        for path in _folders(cold):
+            _copy_tree(path, target / path.name, disk.link_file)
+
     def _copy_rest(self) -> None:
         """Copy what is left: files of the data directory itself, and folders that this version knows nothing of."""
         known = {"streams", "checkpoints", "invokes", "table", "s3", "logs", "run"}
+        cold = cold_folder.place(self._from.buckets)
         for path in sorted(self._from.data.iterdir()):
-            if path.is_dir() and path.name not in known:
+            if path.is_dir() and path.name not in known and path != cold:
                 _copy_tree(path, self._to.data / path.name, disk.copy_file)
             elif path.is_file() and not _is_passing(path.name):
                 disk.copy_file(path, self._to.data / path.name)
@@ -159,14 +178,16 @@ def _copy_closed(path: Path, copy: Path, length: int) -> None:
 
 
 def _copy_tree(source: Path, target: Path, copy: Copy, without: tuple[str, ...] = ()) -> None:
-    """Copy the files under a folder durably; ones that go meanwhile are left out."""
+    """Copy the files under a folder durably, its journal last; ones that go meanwhile are left out."""
     target.mkdir(exist_ok=True)
     for path in sorted(source.iterdir()) if source.is_dir() else ():
-        if path.is_dir():
+        if path.is_dir() and path.name not in without:
             _copy_tree(path, target / path.name, copy)
-        elif path.is_file() and not _is_passing(path.name) and path.name not in without:
+        elif path.is_file() and not _is_passing(path.name) and path.name not in (JOURNAL, *without):
             with contextlib.suppress(FileNotFoundError):
                 copy(path, target / path.name)
+    with contextlib.suppress(FileNotFoundError):
+        disk.copy_file(source / JOURNAL, target / JOURNAL)  # never linked: it changes
     disk.DISK.sync_folder(target)
 
 

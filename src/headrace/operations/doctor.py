@@ -15,7 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from headrace import disk, rpc, shapes
+from headrace import cold_folder, disk, rpc, shapes
+from headrace.archive import metadata
 from headrace.errors import DataDirectoryError, HeadraceError, StorageError
 from headrace.runtime.checkpoint import Checkpoint
 from headrace.settings import DATA_FORMAT, Layout
@@ -119,6 +120,7 @@ class _Examination:
         yield from self._checkpoints()
         yield from self._invokes()
         yield from self._table()
+        yield from self._buckets()
 
     def _format(self) -> Iterator[Finding]:
         path = self._layout.version
@@ -255,6 +257,33 @@ class _Examination:
         started = (folder / "format.json").exists()
         if started and not (folder / "db" / "CURRENT").exists() and any(self._layout.checkpoints.glob("*/*/*")):
             yield Finding("table", f"{folder / 'db'} holds no table store.", "Restore the data from a backup.")
+
+    def _buckets(self) -> Iterator[Finding]:
+        """Look at what is known of objects beside their bytes, and whether the cold folder has those it should."""
+        layout = self._layout
+        away = None
+        if (layout.buckets / cold_folder.FILE).exists():
+            try:
+                cold_folder.check(layout.buckets)
+            except StorageError as error:
+                away = Finding("cold folder", error.problem, error.hint)
+                yield away
+        cold = cold_folder.place(layout.buckets)
+        missing = []
+        for path in sorted(layout.buckets.glob(f"[!.]*/**/{metadata.FILE}")):
+            journal = metadata.parse(path.read_bytes())
+            if journal.damaged:
+                mend = "Tags and storage classes that stood there are lost; cold objects come back from a backup."
+                yield Finding("objects", f"{path} has {journal.damaged} lines that can't be read.", mend)
+            for entry in journal.entries.values() if away is None else ():
+                key = path.parent.relative_to(layout.buckets) / entry.name
+                if entry.cold is not None and not (layout.buckets / key).exists() and not (cold / key).exists():
+                    missing.append(key.as_posix())
+        if missing:
+            problem = f"{len(missing)} cold objects are not in {cold}, the first is {missing[0]}."
+            yield Finding(
+                "cold folder", problem, "Put those files back there, from a backup or where they were moved to."
+            )
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from headrace import errors, ledger, rpc
+from headrace.archive.base import COLD_CLASSES
 from headrace.archive.local import LocalBucket
 from headrace.record import shard_id
 from headrace.settings import Layout
@@ -64,7 +65,7 @@ class Status:
         taken_in = accepted(self._streams, self._system)  # before the books, which then know all of them
         accounts = rpc.decode(await self.runtime.call("ledger"), type=dict[str, ledger.Account])
         stats = rpc.decode(await self.table.call("stats"), type=dict[str, Any])
-        files = await asyncio.to_thread(self._files)
+        files, cold = await asyncio.to_thread(self._files)
         events = next((t.name for t in self._system.tables if t.name == "events"), None)
         table = stats["tables"].get(events, {"items": 0, "bytes": 0})
         answer = ledger.summary(
@@ -75,6 +76,7 @@ class Status:
             table_bytes=table["bytes"],
             **files,
         )
+        answer["archive"]["cold"] = cold
         answer["table"]["throttled"] = table.get("throttled", 0)
         answer["clock"] = clock_state(self._timekeeper, self._streams)
         functions = rpc.decode(await self.runtime.call("functions"), type=list[dict[str, Any]])
@@ -135,16 +137,19 @@ class Status:
         result: dict[str, Any] = msgspec.json.decode(output)
         return result
 
-    def _files(self) -> dict[str, Any]:
-        """Return what the buckets hold, by their listings."""
+    def _files(self) -> tuple[dict[str, Any], dict[str, int]]:
+        """Return what the buckets hold, by their listings; and what of the archive is cold."""
         raw, count, size, rejected = [], 0, 0, 0
+        cold = {"objects": 0, "bytes": 0}
         for info in LocalBucket(self._layout.buckets / self._system.archive_bucket).list():
             count, size = count + 1, size + info.size
+            if info.storage_class in COLD_CLASSES:
+                cold = {"objects": cold["objects"] + 1, "bytes": cold["bytes"] + info.size}
             if parsed := ledger.parse_raw_key(info.key):
                 raw.append(parsed)
         for name in self._system.failures_buckets:
             rejected += sum(1 for _ in LocalBucket(self._layout.buckets / name).list("rejected/"))
-        return {"raw": raw, "archive_objects": count, "archive_bytes": size, "rejected": rejected}
+        return {"raw": raw, "archive_objects": count, "archive_bytes": size, "rejected": rejected}, cold
 
 
 def accepted(streams: Streams, system: System) -> int:

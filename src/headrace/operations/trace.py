@@ -6,6 +6,7 @@ A shard is its id or its index. What the log no longer holds still has its archi
 by the archived copy, its items. Everything is read in a thread of its own, when asked: nothing is kept for it.
 """
 
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import msgspec
 from headrace import clock, event, rpc
 from headrace.archive.base import Bucket
 from headrace.archive.local import LocalBucket
-from headrace.errors import HeadraceError, NotFound, Unavailable, UsageError
+from headrace.errors import HeadraceError, InvalidObjectState, NotFound, Unavailable, UsageError
 from headrace.event import times
 from headrace.event.lambda_event import LambdaRecord
 from headrace.ledger import parse_raw_key
@@ -283,9 +284,10 @@ class Tracer:
         """Return the record as a raw object holds it, None if it does not."""
         from headrace.archive import raw  # compression: for this alone
 
-        for line in raw.lines(LocalBucket(self._layout.buckets / "archive").get(key)):
-            if line.seq == place.text:
-                return _lambda_record(line)
+        with contextlib.suppress(InvalidObjectState):  # cold: it is not restored for that
+            for line in raw.lines(LocalBucket(self._layout.buckets / "archive").get(key)):
+                if line.seq == place.text:
+                    return _lambda_record(line)
         return None
 
 

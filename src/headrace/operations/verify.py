@@ -14,8 +14,10 @@ from typing import Any
 import msgspec
 
 from headrace import clock, event, rpc
+from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.local import LocalBucket
-from headrace.ledger import parse_raw_key
+from headrace.errors import InvalidObjectState
+from headrace.ledger import RawObject, parse_raw_key
 from headrace.record import Record, parse_sequence_number, parse_shard_id, shard_id
 from headrace.runtime.kinesis_event import Source, build
 from headrace.settings import Layout
@@ -163,11 +165,24 @@ class Verification:
             raw = parse_raw_key(info.key)
             if raw is None or raw.stream != stream:
                 continue
-            text = zstandard.ZstdDecompressor().decompressobj().decompress(bucket.get(info.key))
+            try:
+                text = zstandard.ZstdDecompressor().decompressobj().decompress(bucket.get(info.key))
+            except InvalidObjectState:  # cold: its name tells what it holds
+                numbers[raw.shard].update(range(raw.first, raw.last + 1))
+                continue
             for line in decoder.decode_lines(text):
                 parsed = parse_sequence_number(line.seq)
                 numbers[parsed.shard].add(parsed.number)
+        for raw in self._deleted_by_rule(bucket.name, stream):
+            numbers[raw.shard].update(range(raw.first, raw.last + 1))
         return numbers
+
+    def _deleted_by_rule(self, bucket: str, stream: str) -> Iterator[RawObject]:
+        """Yield the raw objects that were there until a lifecycle rule deleted them."""
+        for line in LifecycleLog(self._layout.lifecycle).lines():
+            raw = parse_raw_key(line.key) if line.action == "expire" and line.bucket == bucket else None
+            if raw is not None and raw.stream == stream:
+                yield raw
 
     # table
 
