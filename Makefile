@@ -24,7 +24,8 @@ check: .venv/.dev ## lint, types, layers, unit and conformance tests, in under a
 
 test: .venv/.dev ## set up and run every test
 	$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n auto --dist loadfile tests/properties tests/crash tests/acceptance
+	@.ci/browser
+	$(BIN)/pytest -n auto --dist loadfile -rs tests/properties tests/crash tests/acceptance tests/browser
 
 bench: .venv/.dev ## measure ingest and the whole path, each beside what it is compared with
 	$(BIN)/python bench/ingest.py

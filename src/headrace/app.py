@@ -4,6 +4,7 @@ gateway    HTTP, the stream's log and its wire, the Lambda wire, and what lies u
 table      the embedded store
 runtime    event source mappings and the dispatch of every invocation
 metrics    the metric store and the alarms
+console    the page for people; started with the first request for it, ends when nobody looks
 verify     one comparison of log, table, archive and failures; prints JSON and ends
 """
 
@@ -43,12 +44,19 @@ def restore_speed() -> float:
     return float(os.environ.get("HEADRACE_RESTORE_SPEED") or 1)
 
 
+def listening() -> socket.socket:
+    """Return the socket that the supervisor opened for this process to accept on."""
+    return socket.socket(fileno=int(os.environ["HEADRACE_LISTEN_FD"]))
+
+
 async def gateway() -> Stop:
     """Start the gateway."""
     from headrace.archive.local import LocalBucket
     from headrace.archive.union import UnionBucket
     from headrace.gateway import http
     from headrace.gateway.admin import Admin
+    from headrace.gateway.console import Console
+    from headrace.gateway.origin import Guard, is_loopback
     from headrace.gateway.router import Router
     from headrace.metrics import api as cloudwatch
     from headrace.operations.keeper import StreamMeter, keep_retention
@@ -88,10 +96,11 @@ async def gateway() -> Stop:
             *lifecycle.paths(),
             *metrics.paths(),
             *functions.paths(),
+            *Console(layout.console_socket, layout.logs / "console.log").paths(),
         ],
+        Guard(loopback=is_loopback(os.environ["HEADRACE_ENDPOINT"])),
     )
-    listener = socket.socket(fileno=int(os.environ["HEADRACE_LISTEN_FD"]))
-    server = await http.start(router, listener)
+    server = await http.start(router, listening())
     keeper = asyncio.create_task(keep_retention(streams, runtime, timekeeper))
     aging = asyncio.create_task(lifecycle.forever())
     meter = StreamMeter(streams, rpc.AsyncClient(layout.metrics_socket, patience_s=0.5))
@@ -109,6 +118,15 @@ async def gateway() -> Stop:
         await streams.close()
 
     return stop
+
+
+async def console() -> Stop:
+    """Start the console."""
+    from headrace.console import server
+
+    idle_s = server.parse_idle_s(os.environ.get("HEADRACE_CONSOLE_IDLE_S", ""))
+    running = await server.start(listening(), os.environ["HEADRACE_ENDPOINT"], idle_s)
+    return running.stop
 
 
 async def metrics() -> Stop:
@@ -164,7 +182,9 @@ def main() -> int:
     name = sys.argv[1]
     if name == "verify":
         return verify()
-    return process.run({"gateway": gateway, "table": table, "runtime": runtime, "metrics": metrics}[name])
+    return process.run(
+        {"gateway": gateway, "table": table, "runtime": runtime, "metrics": metrics, "console": console}[name]
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""The listening socket: opened by the supervisor, so that it outlives the gateway that accepts on it."""
+"""The listening sockets: opened by the supervisor, so that they outlive the processes that accept on them."""
 
+import contextlib
 import errno
 import socket
+from pathlib import Path
 
 from headrace.errors import UsageError
 
@@ -26,6 +28,23 @@ def listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise _no_listen(host, port, error) from None
     return listening
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """Return a socket that listens on a unix socket's path, whatever a process before left there."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path.unlink(missing_ok=True)
+    listening.setblocking(False)
+    listening.bind(str(path))
+    listening.listen(128)
+    return listening
+
+
+def hang_up(listening: socket.socket) -> None:
+    """Close the connections that wait to be accepted: nobody will."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listening.accept()[0].close()
 
 
 def _no_listen(host: str, port: int, error: OSError) -> UsageError:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:4566"
+CONSOLE_PATH = "/_headrace/console"
 DATA_FORMAT = 1  # of the data directory as a whole; see docs/formats.md
 
 
@@ -97,6 +98,11 @@ class Layout:
     def metrics_socket(self) -> Path:
         """Return the metrics process's socket."""
         return self.sockets / "metrics.sock"
+
+    @property
+    def console_socket(self) -> Path:
+        """Return the console's socket, on which the supervisor listens until there is a console."""
+        return self.sockets / "console.sock"
 
     @property
     def runtime_socket(self) -> Path:

@@ -3,6 +3,9 @@
 The supervisor opens the listening socket and hands it to the gateway, so that clients which connect while the gateway
 is being restarted wait instead of being refused. Every child holds one end of a pipe whose other end only the
 supervisor has: when the supervisor dies, however it dies, its children end too.
+
+The console is started when somebody asks for it: the supervisor listens in its place until then, and again when it has
+ended, which it does when nobody looks.
 """
 
 import contextlib
@@ -21,12 +24,13 @@ from typing import IO
 import msgspec
 
 from headrace import clock, code_watch, cold_folder, data_directory, disk, errors, imports, plan, template
-from headrace.listener import listen
-from headrace.settings import Layout
+from headrace.listener import hang_up, listen, listen_unix
+from headrace.settings import CONSOLE_PATH, Layout
 from headrace.system import System
 
 PROCESSES = ("table", "gateway", "runtime", "metrics")  # in the order they start; they stop in `STOP_ORDER`
-STOP_ORDER = ("gateway", "runtime", "table", "metrics")
+CONSOLE = "console"  # started on demand
+STOP_ORDER = (CONSOLE, "gateway", "runtime", "table", "metrics")
 START_S_MAX = 30.0
 STOP_S_MAX = 10.0
 BACKOFF_S = (0.05, 10.0)  # first and longest wait before a restart
@@ -61,6 +65,7 @@ class Supervisor:
         os.set_inheritable(self._lifeline, True)
         self._wake, self._waker = socket.socketpair()
         self._waker.setblocking(False)
+        self._console = listen_unix(self.layout.console_socket)
 
     def start(self) -> bool:
         """Start every process and wait until all are ready; return False if a signal asked to stop meanwhile.
@@ -91,8 +96,11 @@ class Supervisor:
             self._reap()
             self._restart_due()
             waits = [at - clock.monotonic_s() for at in self.restart_at_s.values()]
-            select.select([self._wake], [], [], max(0.0, min([1.0, *waits])))
+            asked = [] if CONSOLE in self.children else [self._console]
+            ready, _, _ = select.select([self._wake, *asked], [], [], max(0.0, min([1.0, *waits])))
             self._drain_wake()
+            if self._console in ready and not self.stopping:
+                self._spawn(CONSOLE)
 
     def stop(self) -> None:
         """Stop the processes in order: no new events, then no new batches, then the table."""
@@ -110,11 +118,13 @@ class Supervisor:
 
     def _spawn(self, name: str) -> None:
         ready, ready_end = os.pipe()
+        listeners = {"gateway": self.listener.fileno(), CONSOLE: self._console.fileno()}
+        listen_fds = [listeners[name]] if name in listeners else []
         environment = {
             **self.environment,
             "HEADRACE_LIFELINE_FD": str(self._lifeline),
             "HEADRACE_READY_FD": str(ready_end),
-            "HEADRACE_LISTEN_FD": str(self.listener.fileno()),
+            "HEADRACE_LISTEN_FD": "".join(map(str, listen_fds)),
         }
         with _log_of(self.layout.logs / f"{name}.log") as log:
             popen = subprocess.Popen(
@@ -123,7 +133,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 env=environment,
-                pass_fds=(self._lifeline, ready_end, *((self.listener.fileno(),) if name == "gateway" else ())),
+                pass_fds=(self._lifeline, ready_end, *listen_fds),
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the rest in order
             )
         os.close(ready_end)
@@ -153,12 +163,21 @@ class Supervisor:
                 continue
             child.ready.close()
             del self.children[child.name]
+            if child.name == CONSOLE:
+                self._console_ended(status)
+                continue
             lived_s = clock.monotonic_s() - child.started_s
             count = 0 if lived_s > HEALTHY_S else self.failures.get(child.name, 0) + 1
             self.failures[child.name] = count
             wait_s = min(BACKOFF_S[1], BACKOFF_S[0] * 2 ** max(0, count - 1))
             self.restart_at_s[child.name] = clock.monotonic_s() + wait_s
             self.say(f"{child.name} ended ({_status_text(status)}) after {lived_s:.1f} s; restart in {wait_s:.2f} s")
+
+    def _console_ended(self, status: int) -> None:
+        """Leave it ended until it is asked for again; where it failed, those who wait are told at once."""
+        if status != 0:
+            hang_up(self._console)
+            self.say(f"console ended ({_status_text(status)}); see {self.layout.logs / 'console.log'}")
 
     def _restart_due(self) -> None:
         for name, at in list(self.restart_at_s.items()):
@@ -212,7 +231,7 @@ def run(
             if not supervisor.start():
                 return 0
             url = _url(listener)
-            print(_banner(system, data, cold, path))  # noqa: T201
+            print(_banner(system, data, cold, path, url))  # noqa: T201
             print(f"ready in {clock.monotonic_s() - began_s:.1f} s at {url}", flush=True)  # noqa: T201
             imports.watch(layout.runtime_socket, supervisor.say)
             if watch:
@@ -285,7 +304,7 @@ def _cold_problem(layout: Layout) -> list[str]:
     return []
 
 
-def _banner(system: System, data: Path, cold: Path, path: Path) -> str:
+def _banner(system: System, data: Path, cold: Path, path: Path, url: str) -> str:
     def names(items: tuple[str, ...]) -> str:
         return ", ".join(items) or "none"
 
@@ -296,6 +315,7 @@ def _banner(system: System, data: Path, cold: Path, path: Path) -> str:
         f"  tables     {names(tuple(t.name for t in system.tables))}",
         f"  buckets    {names(tuple(b.name for b in system.buckets))}",
         f"  cold       {cold}",
+        f"  console    {url}{CONSOLE_PATH}",
     ]
     lines += [f"  left out   {each.logical_id} ({each.type}): {each.reason}" for each in system.ignored]
     return "\n".join(lines)

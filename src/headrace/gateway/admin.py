@@ -4,6 +4,7 @@
     GET  logs/<name>?lines=100             {"name", "files": [{"file", "text", "offset"}, …]}: each file's last lines
     GET  logs/<name>?offset=<file>:<n>&…   the same, from those offsets on; a file that is not named from its start
     GET  failures?after=&limit=            {"failures": […], "next": key or null}: a row a (document, record)
+    GET  failures/newest?limit=            {"failures": […], "documents": n}: the documents written last, a row each
     GET  failures/document?id=             the whole document
     POST failures/replay {"ids": […]}      {"results": [{"id", "function", "ok", "error"}, …]}
     GET  archive?prefix=&after=&limit=     {"objects": [{"key", "size", "modified", "storage_class", "readable", "tags",
@@ -14,6 +15,8 @@ the events that the same process takes in.
 """
 
 import asyncio
+import contextlib
+import heapq
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,12 +34,13 @@ from headrace.gateway.replay import Replay, Replayer, read_document
 from headrace.settings import Layout
 from headrace.wire import Handler, Request, Response, answer, json_body, json_response, nothing
 
-PROCESSES = ("gateway", "table", "runtime", "metrics", "supervisor")
+PROCESSES = ("gateway", "table", "runtime", "metrics", "console", "supervisor")
 LOG_LINES = 100
 LOG_LINES_MAX = 100_000
 LOG_BYTES_MAX = 1024 * 1024  # of one file in one answer
 DOCUMENTS_MAX = 1000  # in one page of failures
 ROWS_MAX = 10_000  # in one page of failures, but for the last document's
+NEWEST_MAX = 200  # documents in an answer of the newest
 OBJECTS_MAX = 10_000  # in one page of the archive
 
 
@@ -84,6 +88,8 @@ class Admin:
         match _parts(request):
             case "GET", ["failures"]:
                 return await answer(asyncio.to_thread(self._failures_page, _query(request)))
+            case "GET", ["failures", "newest"]:
+                return await answer(asyncio.to_thread(self._newest, _query(request)))
             case "GET", ["failures", "document"]:
                 return await answer(asyncio.to_thread(self._document, _query(request)))
             case "POST", ["failures", "replay"]:
@@ -132,6 +138,15 @@ class Admin:
             except (NotFound, InvalidObjectState):
                 continue  # removed since it was listed, or cold by a rule of the user's
         return {"failures": rows, "next": None}
+
+    def _newest(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        bucket = _present(self._failures, "failures")
+        infos = [info for info in bucket.list() if info.key.startswith(KINDS)]
+        rows = []
+        for info in heapq.nlargest(_limit(query, NEWEST_MAX), infos, key=lambda info: info.modified_ms):
+            with contextlib.suppress(NotFound):  # removed since it was listed
+                rows.append(Document.parse(info.key, bucket.get(info.key)).summary())
+        return {"failures": rows, "documents": len(infos)}
 
     def _document(self, query: dict[str, list[str]]) -> bytes:
         bucket = _present(self._failures, "failures")

@@ -37,8 +37,35 @@ class Row(msgspec.Struct, omit_defaults=True):
     replayed_at: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class Summary(msgspec.Struct):
+    """One document in short. `message` is what was wrong in the words of who wrote it; `calls` how often it was tried.
+
+    `key` is the record's partition key, where there is one record; `replayed` counts records, `replayed_at` is a time
+    once all were.
+    """
+
+    id: str
+    function: str | None
+    reason: str | None
+    message: str | None
+    time: str | None
+    shard: str | None
+    sequence_number: str | None
+    key: str | None
+    records: int
+    calls: int | None
+    replayed: int
+    replayed_at: str | None
+
+
+class _Error(msgspec.Struct):
+    kind: str = msgspec.field(name="errorType", default="Error")
+    message: str = msgspec.field(name="errorMessage", default="")
+
+
 class _Kinesis(msgspec.Struct):
     sequence_number: str = msgspec.field(name="sequenceNumber")
+    key: str | None = msgspec.field(name="partitionKey", default=None)
 
 
 class _Record(msgspec.Struct):
@@ -52,6 +79,7 @@ class _Batch(msgspec.Struct):
 class _Context(msgspec.Struct):
     condition: str | None = None
     function_arn: str | None = msgspec.field(name="functionArn", default=None)
+    calls: int | None = msgspec.field(name="approximateInvokeCount", default=None)
 
 
 class _BatchInfo(msgspec.Struct):
@@ -115,6 +143,26 @@ class Document:
             for number in self._records
         ]
 
+    def summary(self) -> Summary:
+        """Return the whole document in short."""
+        numbers = self.sequence_numbers
+        times = [self.replayed_at(number) for number in numbers or (None,)]
+        done = [time for time in times if time]
+        return Summary(
+            id=self.key,
+            function=self.function,
+            reason=self.reason,
+            message=self._message(),
+            time=self._text("timestamp"),
+            shard=self._text("shard") or self._info.shard,
+            sequence_number=self._text("sequence_number") or (numbers[0] if numbers else self._info.first),
+            key=self._text("partition_key") or self._only_key(),
+            records=max(1, len(numbers)),
+            calls=self._context.calls,
+            replayed=len(done),
+            replayed_at=max(done) if len(done) == len(times) else None,
+        )
+
     def replayed_at(self, sequence_number: str | None) -> str | None:
         """Return when a record (or a document without records: None) was replayed, None if it was not."""
         done: str | dict[str, str] | None = self._part(REPLAYED, str | dict[str, str])
@@ -151,6 +199,18 @@ class Document:
         done |= dict.fromkeys(sequence_numbers, time)
         everything = not sequence_numbers or len(done) == len(self._records)
         return self._with(REPLAYED, time if everything else done)
+
+    def _message(self) -> str | None:
+        if text := self._text("message"):
+            return text
+        error = self._part("responsePayload", _Error)
+        return f"{error.kind}: {error.message}" if error is not None else None
+
+    def _only_key(self) -> str | None:
+        if len(self._records) != 1:
+            return None
+        (raw,) = self._records.values()
+        return msgspec.json.decode(raw, type=_Record).kinesis.key
 
     def _row(self, row_id: str, shard: str | None, number: str | None, replayed: str | None) -> Row:
         time = self._text("timestamp")

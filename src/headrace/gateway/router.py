@@ -11,10 +11,11 @@ import msgspec
 
 from headrace.errors import Conflict, HeadraceError, NotFound, StorageError, Throttled, Unavailable, UsageError
 from headrace.gateway.http import request_id
+from headrace.gateway.origin import Guard
+from headrace.settings import CONSOLE_PATH
 from headrace.wire import AMZ_JSON_1_1, Handler, Request, Response, WireError
 
 REQUEST_ID = "x-amzn-RequestId"
-CONSOLE = "/_headrace/console"
 
 # Our errors as AWS names such things: (code, HTTP status). The first kind that fits decides.
 _CODES: tuple[tuple[type[HeadraceError], str, int], ...] = (
@@ -33,8 +34,11 @@ _log = logging.getLogger(__name__)
 class Router:
     """Hands requests to handlers; is a handler itself, and never raises."""
 
-    def __init__(self, targets: Mapping[str, Handler], paths: Sequence[tuple[str, Handler]]) -> None:
+    def __init__(
+        self, targets: Mapping[str, Handler], paths: Sequence[tuple[str, Handler]], guard: Guard | None = None
+    ) -> None:
         """`targets` go by what stands before the operation, its point included: `Kinesis_20131202.`."""
+        self._guard = guard or Guard(loopback=True)
         self._targets = dict(targets)
         self._paths = sorted(paths, key=lambda each: -len(each[0]))
 
@@ -42,6 +46,7 @@ class Router:
         """Answer a request. Every answer has a request id."""
         target = request.headers.get("x-amz-target")
         try:
+            self._guard.check(request)
             if target is not None:
                 response = await self._by_target(request, target)
             else:
@@ -71,7 +76,7 @@ class Router:
             if _fits(request.path, prefix):
                 return await handler(request)
         if request.path == "/" and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-            return Response(302, content_type="", headers=(("Location", CONSOLE),))
+            return Response(302, content_type="", headers=(("Location", CONSOLE_PATH),))
         served = [f"X-Amz-Target: {prefix}*" for prefix in sorted(self._targets)]
         served += sorted(prefix for prefix, _ in self._paths)
         body = {"message": f"Nothing answers {request.method} {request.path}.", "served": served}

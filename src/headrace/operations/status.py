@@ -1,7 +1,8 @@
 """What is going on, from whoever knows it: health, the ledger, streams and their clock, one record's story.
 
 GET /_headrace/health    whether every process does its work
-GET /_headrace/status    the ledger; ?verify=1 compares log, table, archive and failures first
+GET /_headrace/status    the ledger; ?verify=1 compares log, table, archive and failures first, ?brief=1 leaves out
+                         what takes a listing of the buckets: `archive` and `events`
 GET /_headrace/streams   what each log took and holds, and what of it is damaged
 GET /_headrace/trace/…   one record's story (trace.py)
 """
@@ -21,6 +22,8 @@ from headrace.stream.streams import Streams
 from headrace.system import System
 from headrace.timekeeping import Timekeeper
 from headrace.wire import Handler, Request, Response
+
+_NO_FILES: dict[str, Any] = {"raw": [], "archive_objects": 0, "archive_bytes": 0, "rejected": 0}
 
 
 class Status:
@@ -57,15 +60,15 @@ class Status:
         return Response(200, msgspec.json.encode({"ready": ready, "processes": processes}))
 
     async def status(self, request: Request) -> Response:
-        """Answer the ledger; `?verify=1` compares everything first."""
-        exact = None
+        """Answer the ledger; `?verify=1` compares everything first, `?brief=1` lists no bucket."""
+        exact, brief = None, "brief=1" in request.query
         if "verify=1" in request.query:
             async with self._verifying:
                 exact = await self._verify()
         taken_in = accepted(self._streams, self._system)  # before the books, which then know all of them
         accounts = rpc.decode(await self.runtime.call("ledger"), type=dict[str, ledger.Account])
         stats = rpc.decode(await self.table.call("stats"), type=dict[str, Any])
-        files, cold = await asyncio.to_thread(self._files)
+        files, cold = (_NO_FILES, {}) if brief else await asyncio.to_thread(self._files)
         events = next((t.name for t in self._system.tables if t.name == "events"), None)
         table = stats["tables"].get(events, {"items": 0, "bytes": 0})
         answer = ledger.summary(
@@ -77,11 +80,13 @@ class Status:
             **files,
         )
         answer["archive"]["cold"] = cold
+        if brief:
+            del answer["archive"], answer["events"]
         answer["table"]["throttled"] = table.get("throttled", 0)
         answer["clock"] = clock_state(self._timekeeper, self._streams)
         functions = rpc.decode(await self.runtime.call("functions"), type=list[dict[str, Any]])
         answer["import_errors"] = {each["name"]: each["error"] for each in functions if each["error"] is not None}
-        if exact is not None:
+        if exact is not None and not brief:
             answer["events"] = {"stored": exact["items"], "rejected": exact["rejected"]}
             answer["table"]["items"] = exact["items"]
             answer["archive"]["records"] = exact["archived"]
