@@ -194,9 +194,14 @@ def test_trimming_waits_for_the_slowest_mapping(tmp_path: Path) -> None:
         account = await runtime.account("slow")
         assert account["iterator_age_ms"] > 0
         assert (await runtime.account("quick"))["iterator_age_ms"] == 0
+        uuids = {mapping.function: mapping.uuid for mapping in runtime.system.mappings}
+        while (results := await runtime.call("mapping_results"))[uuids["slow"]] != "PROBLEM: Function call failed":
+            await asyncio.sleep(0.02)
+        assert results[uuids["quick"]] == "OK"
         runtime.write("slow", SOUND)
         await runtime.until("slow", processed=10)
         assert await runtime.call("positions", {"stream": STREAM}) == runtime.log.durable
+        assert set((await runtime.call("mapping_results")).values()) == {"OK"}
 
     fails = "def handler(event, context):\n    sys.exit(1)\n"
     run(Runtime(tmp_path, {"quick": SOUND, "slow": fails}, {"quick": {}, "slow": {}}), scenario)

@@ -169,6 +169,13 @@ def test_request_response(client: Any, sent: bytes) -> None:
     assert payload(answer) == json.loads(sent)
 
 
+@pytest.mark.parametrize("header", ["X-Amz-Log-Type", "X-Amz-Invocation-Type"])
+def test_a_kind_that_there_is_not(server: Server, header: str) -> None:
+    status, headers, body = server.request("POST", "/2015-03-31/functions/echo/invocations", b"{}", {header: "All"})
+    assert (status, headers["x-amzn-ErrorType"]) == (400, "ValidationException")
+    assert b"Value 'All' at '" in body
+
+
 def test_no_payload_is_an_empty_object(client: Any) -> None:
     assert payload(client.invoke(FunctionName="echo")) == {}
 
@@ -348,7 +355,7 @@ def test_mappings_are_described(client: Any) -> None:
         "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:mapped", "State": "Enabled",
         "MaximumBatchingWindowInSeconds": 2, "MaximumRetryAttempts": 4, "MaximumRecordAgeInSeconds": 600,
         "BisectBatchOnFunctionError": True, "FunctionResponseTypes": ["ReportBatchItemFailures"],
-        "StartingPosition": "TRIM_HORIZON",
+        "StartingPosition": "TRIM_HORIZON", "LastProcessingResult": "No records processed",
         "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::failures"}},
     }  # fmt: skip
     assert {name: mapping[name] for name in expected} == expected

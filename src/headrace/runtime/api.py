@@ -10,6 +10,7 @@ Functions and mappings come from the template: what would change them is refused
 """
 
 import binascii
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote
 from uuid import uuid4
@@ -20,7 +21,7 @@ from pybase64 import b64decode, b64encode_as_string
 from headrace import clock, rpc
 from headrace.errors import Throttled
 from headrace.runtime import descriptions, function_url
-from headrace.system import Function, System, function_arn
+from headrace.system import Function, Mapping, System, function_arn, stream_arn
 from headrace.wire import Handler, Request, Response, WireError
 
 FUNCTIONS = "/2015-03-31/functions"
@@ -78,23 +79,27 @@ class Lambda:
 
     async def mappings(self, request: Request) -> Response:
         """Answer what concerns event source mappings."""
+        results = rpc.decode(await self._runtime.call("mapping_results"), type=dict[str, str])
+
+        def described(each: Mapping) -> dict[str, Any]:
+            return descriptions.mapping(each, self._since_ms, results[each.uuid])
+
         match request.method, _parts(request, MAPPINGS):
             case "GET", []:
                 query = parse_qs(request.query)
                 source, name = query.get("EventSourceArn", [None])[0], query.get("FunctionName", [None])[0]
                 function = self._function(name, request) if name else None
                 found = [
-                    description
+                    described(each)
                     for each in self._system.mappings
                     if function is None or each.function == function.name
-                    if (description := descriptions.mapping(each, self._since_ms))["EventSourceArn"] == source
-                    or source is None
+                    if source in (None, stream_arn(each.stream))
                 ]
                 return self._list(request, "EventSourceMappings", found)
             case "GET", [uuid]:
                 for each in self._system.mappings:
                     if each.uuid == uuid:
-                        return _answer(descriptions.mapping(each, self._since_ms))
+                        return _answer(described(each))
                 raise WireError("ResourceNotFoundException", "The resource you requested does not exist.", 404)
         raise _not_served(request)
 
@@ -128,9 +133,12 @@ class Lambda:
     async def _invoke(self, request: Request, function: Function) -> Response:
         kind = request.headers.get("x-amz-invocation-type", "RequestResponse")
         _check_payload(request.body, kind)
-        log_tail = request.headers.get("x-amz-log-type", "None") == "Tail"
+        log_type = request.headers.get("x-amz-log-type", "None")
+        _check_word("logType", log_type, ("None", "Tail"))
         request_id = str(uuid4())
-        invoked = await self._call(function, request.body, request_id, kind, log_tail, _client_context(request))
+        invoked = await self._call(
+            function, request.body, request_id, kind, log_type == "Tail", _client_context(request)
+        )
         headers = [(REQUEST_ID, request_id)]
         if invoked.status == 200:
             headers.append(("X-Amz-Executed-Version", "$LATEST"))
@@ -214,14 +222,18 @@ def _not_served(request: Request) -> WireError:
     )
 
 
-def _check_payload(body: bytes, kind: str) -> None:
-    limit = REQUEST_BYTES_MAX.get(kind)
-    if limit is None:
+def _check_word(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
         raise WireError(
             "ValidationException",
-            f"1 validation error detected: Value '{kind}' at 'invocationType' failed to satisfy constraint: "
-            "Member must satisfy enum value set: [Event, RequestResponse, DryRun]",
+            f"1 validation error detected: Value '{value}' at '{name}' failed to satisfy constraint: "
+            f"Member must satisfy enum value set: [{', '.join(allowed)}]",
         )
+
+
+def _check_payload(body: bytes, kind: str) -> None:
+    _check_word("invocationType", kind, ("Event", "RequestResponse", "DryRun"))
+    limit = REQUEST_BYTES_MAX[kind]
     if len(body) > limit:
         text = f"{len(body)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)"
         raise WireError("RequestTooLargeException", text, 413)

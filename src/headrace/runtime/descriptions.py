@@ -67,7 +67,7 @@ def url(function: Function, url: str, since_ms: int) -> dict[str, Any]:
     }
 
 
-def mapping(mapping: Mapping, since_ms: int) -> dict[str, Any]:
+def mapping(mapping: Mapping, since_ms: int, last_result: str) -> dict[str, Any]:
     """Return an EventSourceMappingConfiguration."""
     answer: dict[str, Any] = {
         "UUID": mapping.uuid,
@@ -87,7 +87,7 @@ def mapping(mapping: Mapping, since_ms: int) -> dict[str, Any]:
         "State": "Enabled" if mapping.enabled else "Disabled",
         "StateTransitionReason": "User action",
         "LastModified": since_ms / 1000,
-        "LastProcessingResult": "OK",
+        "LastProcessingResult": last_result,
     }
     if mapping.failures_bucket is not None:
         answer["DestinationConfig"]["OnFailure"]["Destination"] = f"arn:aws:s3:::{mapping.failures_bucket}"

@@ -93,6 +93,16 @@ class MappingRunner:
                 account.pending += following - state.next
                 account.iterator_age_ms = max(account.iterator_age_ms, poller.age_ms())
 
+    def last_result(self) -> str:
+        """Return what became of the last calls, as Lambda's API tells it: the worst of the shards."""
+        states = [poller.durable for poller in self.pollers.values()]
+        known = [state for state in states if state is not None]
+        if any(state.calls or state.ending is not None for state in known):
+            return "PROBLEM: Function call failed"
+        if problems := [poller.error for poller in self.pollers.values() if poller.error is not None]:
+            return f"PROBLEM: {problems[0]}"
+        return "OK" if any(state.next > state.start for state in known) else "No records processed"
+
     async def _look(self) -> None:
         """Follow the shards that have appeared since; later ones are read from their beginning."""
         shards = self._stream.shards()

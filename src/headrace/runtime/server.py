@@ -112,6 +112,7 @@ class RuntimeServer:
                 "ledger": self._on_ledger,
                 "positions": self._on_positions,
                 "functions": self._on_functions,
+                "mapping_results": self._on_mapping_results,
                 "try_imports": self._on_try_imports,
                 "measures": self._on_measures,
                 "checkpoints": self._on_checkpoints,
@@ -215,6 +216,9 @@ class RuntimeServer:
 
     def _on_functions(self, _: msgspec.Raw) -> list[FunctionState]:
         return [self._function_state(pool) for pool in self._pools]
+
+    def _on_mapping_results(self, _: msgspec.Raw) -> dict[str, str]:
+        return {runner.mapping.uuid: runner.last_result() for runner in self._runners}
 
     async def _on_try_imports(self, params: msgspec.Raw) -> list[FunctionState]:
         for pool in self._pools:
