@@ -8,8 +8,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-import zstandard
-
 from headrace import cold_folder, disk
 from headrace.archive.metadata import Cold
 from headrace.errors import StorageError
@@ -87,6 +85,8 @@ class ColdFolder:
         return self.folder / bucket / key
 
     def _verify(self, path: Path, cold: Cold) -> None:
+        import zstandard  # here and below: for what is done now and then, in one process of many
+
         try:
             size, digest = 0, sha256()
             for part in _unpacked(path, cold):
@@ -116,6 +116,8 @@ def _parts(path: Path) -> Iterator[bytes]:
 
 
 def _compressed(path: Path) -> Iterator[bytes]:
+    import zstandard
+
     packing = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj(size=path.stat().st_size)
     for part in _parts(path):
         yield packing.compress(part)
@@ -123,6 +125,8 @@ def _compressed(path: Path) -> Iterator[bytes]:
 
 
 def _unpacked(path: Path, cold: Cold) -> Iterator[bytes]:
+    import zstandard
+
     if not cold.packed:
         yield from _parts(path)
         return
