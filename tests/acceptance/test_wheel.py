@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def test_from_wheel_to_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert {"template.yaml", "functions", "reports"} <= {path.name for path in project.iterdir()}
     with backend(tmp_path, project / "template.yaml") as running:
         assert str(installed) in _module_of(running)
+        with urllib.request.urlopen(f"{running.url}/_headrace/console/", timeout=60) as page:
+            assert b"<title>Headrace</title>" in page.read() and page.status == 200
         running.client("kinesis").put_record(StreamName="events", PartitionKey="d", Data=json.dumps({"a": 1}))
         found = wait_until(lambda: running.cli("latest", "d", "--json", check=False).stdout)
         assert json.loads(found)["readings"] == {"a": 1}

@@ -69,7 +69,7 @@ def test_why_an_event_failed_and_its_replay(folder: Path, running: Backend, brow
 def test_what_was_sent_is_never_markup(running: Backend, browser: Browser) -> None:
     put(
         running,
-        {"device_id": MARKUP, MARKUP: MARKUP, "price": 1},
+        {"device_id": MARKUP, MARKUP: 1.5, "text": MARKUP, "price": 1},
         {"device_id": "plain", "time": MARKUP},
         MARKUP,
         f'{{"device_id": "plain", "x": {MARKUP}}}',
@@ -89,6 +89,7 @@ def test_what_was_sent_is_never_markup(running: Backend, browser: Browser) -> No
         expect(page.get_by_role("option").filter(has_text="<img")).to_have_count(1)
         page.get_by_role("option").filter(has_text="<img").click()
         expect(page.locator("#device-note")).to_contain_text("1 event")
+        expect(page.get_by_role("combobox", name="Reading")).to_have_value(MARKUP)
         assert page.evaluate("window.pwned") is None
         assert page.locator("img[src=x]").count() == 0
         assert seen.errors == []
