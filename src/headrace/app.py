@@ -111,6 +111,7 @@ async def gateway() -> Stop:
         with contextlib.suppress(asyncio.CancelledError):
             await keeper
         aging.cancel()
+        lifecycle.stop()
         metering.cancel()
         await server.stop(5.0)
         with contextlib.suppress(errors.HeadraceError, TimeoutError):

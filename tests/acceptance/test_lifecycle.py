@@ -5,6 +5,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from headrace.archive.local import LocalBucket
 from support.backend import TEMPLATE, Backend, backend, wait_until
 from support.command_line import run
@@ -23,10 +25,12 @@ def age(data: Path, key: str, days: int) -> None:
     os.utime(data / "s3" / "archive" / key, ns=(at, at))
 
 
+@pytest.mark.timeout(300)
 def test_cold_restored_backed_up_and_gone(tmp_path: Path) -> None:
     bucket = LocalBucket(tmp_path / "data" / "s3" / "archive")
     first, second, third = BODIES
     with backend(tmp_path, TEMPLATE, "--cold-dir", str(tmp_path / "cold"), "--restore-speed", "1000000") as running:
+        running.client("kinesis").put_record(StreamName="events", PartitionKey="d", Data=b'{"id":"1"}')
         for (key, body), days in zip(BODIES.items(), (100, 500, 10), strict=True):
             bucket.put(key, body)
             age(tmp_path / "data", key, days)
@@ -68,3 +72,17 @@ def test_cold_restored_backed_up_and_gone(tmp_path: Path) -> None:
         (tmp_path / "unplugged").rename(tmp_path / "cold")
         running.cli("lifecycle", "run")
         assert listed(running)[third] == "GLACIER unreadable"
+
+        # A raw object that is compacted goes after a week, and its record is known to have been archived.
+        running.settled(1)
+        (raw,) = bucket.list("raw/")
+        age(tmp_path / "data", raw.key, 30)
+        running.cli("lifecycle", "run")
+        assert [info.key for info in bucket.list("raw/")] == [raw.key]
+        bucket.tag(raw.key, {"compacted": "true"})
+        running.cli("lifecycle", "run")
+        assert list(bucket.list("raw/")) == []
+        assert json.loads(running.cli("lifecycle", "log", "--limit", "1", "--json").stdout)[0]["key"] == raw.key
+        status = running.status(verify=True)
+        assert status["verified"], status["differences"]
+        assert status["archive"]["records"] == 1

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -182,6 +183,28 @@ def test_a_cold_key_may_be_the_folder_of_others(place: Place) -> None:
     place.freeze(key="a")
     place.bucket.put("a/b", b"1")
     assert [(info.key, info.storage_class) for info in place.bucket.list()] == [("a", "GLACIER"), ("a/b", "STANDARD")]
+
+
+def test_a_listing_misses_no_object_that_is_moved_meanwhile(place: Place) -> None:
+    keys = [f"events/{number:02d}" for number in range(40)]
+    infos = [place.put(NOISE[:2000], key) for key in keys]
+    reader = LocalBucket(place.buckets / "archive")
+    listings: list[list[str]] = []
+    moved = threading.Event()
+
+    def read() -> None:
+        while not moved.is_set():
+            listings.append([info.key for info in reader.list()])
+            for key in keys:
+                reader.find(key)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for info in infos:
+        assert transitions.transition(place.bucket, info, "GLACIER")
+    moved.set()
+    thread.join()
+    assert listings and all(listing == keys for listing in listings)
 
 
 # --- a cold folder in trouble

@@ -166,6 +166,26 @@ def test_a_cold_folder_that_is_away_is_a_problem_that_is_told_and_expiry_goes_on
     assert archive.classes() == LEFT | {"events/cold": "STANDARD", "events/cold-2": "STANDARD"}
 
 
+def test_what_can_not_be_deleted_for_now_is_not_in_the_log(archive: Archive) -> None:
+    archive.run()
+    before = archive.log.read(100)
+    away = archive.cold.rename(archive.cold.with_name("away"))
+    for _ in range(2):
+        outcome = archive.run(NOW + 1000 * DAY_MS)
+        assert "is not there" in outcome.problems[0]
+        assert archive.classes()["events/cold"] == "GLACIER"
+    assert "events/cold" not in {line.key for line in archive.log.read(100)[len(before) :]}
+    away.rename(archive.cold)
+    archive.run(NOW + 1000 * DAY_MS)
+    assert "events/cold" not in archive.classes()
+
+
+def test_a_run_that_is_stopped_begins_nothing_more(archive: Archive) -> None:
+    before = archive.classes()
+    assert archive.run(is_stopped=lambda: True).expired.objects == 0
+    assert archive.classes() == before
+
+
 def test_a_bucket_without_rules_is_not_even_looked_at(tmp_path: Path) -> None:
     bucket = LocalBucket(tmp_path / "s3" / "b")
     outcome = housekeeping.run(bucket, [], NOW, lambda: False, LifecycleLog(tmp_path / "lifecycle"))

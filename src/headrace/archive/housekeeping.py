@@ -9,7 +9,7 @@ import msgspec
 
 from headrace import clock
 from headrace.archive import lifecycle, transitions
-from headrace.archive.base import STANDARD
+from headrace.archive.base import COLD_CLASSES, STANDARD
 from headrace.archive.lifecycle import ALL_128K, Abort, Action, Rule
 from headrace.archive.lifecycle_log import LifecycleLog, Line
 from headrace.archive.local import LocalBucket
@@ -52,11 +52,17 @@ def run(
     *,
     minimum: str = ALL_128K,
     trust_clock: bool = False,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Do what the rules want by now. `may_remove` says whether the clock is believed, and is asked again and again.
 
-    Raises ClockInDoubt if it is not, or if the clock is before the newest object; not with `trust_clock`.
+    Raises ClockInDoubt if it is not, or if the clock is before the newest object; not with `trust_clock`. Once
+    `is_stopped` says so nothing more is begun.
     """
+
+    def goes_on() -> bool:
+        return not is_stopped() and (trust_clock or may_remove())
+
     outcome = Outcome(bucket.name, {}, Count(), Count(), [])
     if not rules:
         return outcome
@@ -66,12 +72,17 @@ def run(
             "Set it right. If it is right (this machine was off), wait an hour, or: " + TRUST,
         )
     actions = _due(bucket, rules, now_ms, minimum, trust_clock)  # all of them first: a wrong clock shows only then
+    actions = _reachable(bucket, actions, outcome)
     expirations = [action for action in actions if action.storage_class is None]
     for start in range(0, len(expirations), _BATCH):
-        if not trust_clock and not may_remove():
+        if not goes_on():
             return outcome
         _expire(bucket, expirations[start : start + _BATCH], now_ms, log, outcome)
-    _transition(bucket, [action for action in actions if action.storage_class is not None], now_ms, log, outcome)
+    for action in actions:
+        if not goes_on() or len(outcome.problems) >= PROBLEMS_MAX:
+            return outcome
+        if action.storage_class is not None:
+            _transition(bucket, action, action.storage_class, now_ms, log, outcome)
     _abort(bucket, rules, now_ms, log, outcome)
     return outcome
 
@@ -91,6 +102,22 @@ def _due(bucket: LocalBucket, rules: Sequence[Rule], now_ms: int, minimum: str, 
     return actions
 
 
+def _reachable(bucket: LocalBucket, actions: list[Action], outcome: Outcome) -> list[Action]:
+    """Return those of the actions that can be done now: where the cold folder is away, not the ones that need it."""
+
+    def needs_cold(action: Action) -> bool:
+        was_cold, will_be = action.info.storage_class in COLD_CLASSES, action.storage_class in COLD_CLASSES
+        return was_cold != will_be
+
+    if any(map(needs_cold, actions)):
+        try:
+            bucket.cold.check()
+        except StorageError as error:
+            _note(outcome, error)
+            return [action for action in actions if not needs_cold(action)]
+    return actions
+
+
 def _expire(bucket: LocalBucket, actions: Sequence[Action], now_ms: int, log: LifecycleLog, outcome: Outcome) -> None:
     log.append(_line(bucket, "expire", action, now_ms) for action in actions)
     for action in actions:
@@ -102,18 +129,14 @@ def _expire(bucket: LocalBucket, actions: Sequence[Action], now_ms: int, log: Li
 
 
 def _transition(
-    bucket: LocalBucket, actions: Sequence[Action], now_ms: int, log: LifecycleLog, outcome: Outcome
+    bucket: LocalBucket, action: Action, storage_class: str, now_ms: int, log: LifecycleLog, outcome: Outcome
 ) -> None:
-    for action in actions:
-        assert action.storage_class is not None
-        try:
-            if transitions.transition(bucket, action.info, action.storage_class):
-                outcome.transitioned.setdefault(action.storage_class, Count()).add(action.info.size)
-                log.append([_line(bucket, "transition", action, now_ms)])
-        except StorageError as error:
-            _note(outcome, error)
-            if len(outcome.problems) >= PROBLEMS_MAX:
-                return
+    try:
+        if transitions.transition(bucket, action.info, storage_class):
+            outcome.transitioned.setdefault(storage_class, Count()).add(action.info.size)
+            log.append([_line(bucket, "transition", action, now_ms)])
+    except StorageError as error:
+        _note(outcome, error)
 
 
 def _abort(bucket: LocalBucket, rules: Sequence[Rule], now_ms: int, log: LifecycleLog, outcome: Outcome) -> None:

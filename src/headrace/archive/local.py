@@ -122,11 +122,13 @@ class LocalBucket(Bucket):
     def find(self, key: str) -> ObjectInfo:
         """Return what a listing says of one object, tags included; raises NotFound."""
         path = self.path(key)
-        entry = self._metadata.read(path.parent).entries.get(path.name)
-        found = _describe(key, _status(path), entry, self.restores.of(self.name))
-        if found is None:
-            raise not_found(self.name, key)
-        return found
+        for _ in range(2):  # the second look is for one that was put over a cold one in between
+            status = _status(path)
+            entry = self._metadata.read(path.parent).entries.get(path.name)
+            found = _describe(key, status, entry, self.restores.of(self.name))
+            if found is not None:
+                return found
+        raise not_found(self.name, key)
 
     def entry(self, key: str, held: Held) -> Entry:
         """Return an object's entry, a new one where it has none that counts; its folder's journal is held.
@@ -227,11 +229,13 @@ class LocalBucket(Bucket):
                     yield from self._objects(folder / name, key, prefix)
             elif key.startswith(prefix):
                 file = names.get(name)
-                status = None
+                status, entry = None, entries.get(name)
                 if file is not None and not file.is_dir():
-                    with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, or moved to the cold folder
+                    try:
                         status = file.stat()
-                found = _describe(key, status, entries.get(name), restores)
+                    except FileNotFoundError:  # deleted meanwhile, or moved to the cold folder
+                        entry = self._metadata.read(folder).entries.get(name)
+                found = _describe(key, status, entry, restores)
                 if found is not None:
                     yield found
 

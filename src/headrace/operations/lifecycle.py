@@ -65,6 +65,7 @@ class Lifecycle:
         self._buckets = {each.name: LocalBucket(layout.buckets / each.name) for each in system.buckets}
         self._log = LifecycleLog(layout.lifecycle)
         self._running = threading.Lock()
+        self._stopped = threading.Event()
         self._told: list[str] = []
 
     def paths(self) -> list[tuple[str, Handler]]:
@@ -81,6 +82,10 @@ class Lifecycle:
                 next_run_s = clock.monotonic_s() + RUN_EVERY_S
                 await asyncio.to_thread(self._run_quietly)
 
+    def stop(self) -> None:
+        """Have a run that is under way begin nothing more."""
+        self._stopped.set()
+
     def run(self, *, trust_clock: bool = False) -> list[housekeeping.Outcome]:
         """Do what the rules of all buckets want by now; raises ClockInDoubt."""
         with self._running:
@@ -93,6 +98,7 @@ class Lifecycle:
                     self._log,
                     minimum=each.transition_minimum,
                     trust_clock=trust_clock,
+                    is_stopped=self._stopped.is_set,
                 )
                 for each in self._system.buckets
             ]
