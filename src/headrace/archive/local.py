@@ -94,8 +94,8 @@ class LocalBucket(Bucket):
                 held.set(path.name, None)  # first: what a cut off move has left must not come back
             self._remove(path)
             held.set(path.name, None)
-        if entry is not None and entry.cold is not None:
-            self._remove_cold(key)
+            if entry is not None and entry.cold is not None:
+                self._remove_cold(key)
 
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace an object's tags: a line in its folder's journal."""
@@ -199,9 +199,9 @@ class LocalBucket(Bucket):
                     write()
                 entry = held.get(path.name)
                 held.set(path.name, None)
-        if entry is not None and entry.cold is not None:
-            with contextlib.suppress(StorageError):  # then it stays there, and is no object's any more
-                self._remove_cold(key)
+                if entry is not None and entry.cold is not None:
+                    with contextlib.suppress(StorageError):  # then it stays there, and is no object's any more
+                        self._remove_cold(key)
 
     def _remove(self, path: Path) -> None:
         try:
