@@ -231,12 +231,11 @@ def held_file(path: Path) -> Iterator[File]:
     Whoever else asks waits. One that was replaced or removed while this one waited is opened anew.
     """
     while True:
-        is_new = not path.exists()
         file = OsFile(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(file.fd, fcntl.LOCK_EX)
             if _is_at(file.fd, path):
-                if is_new:
+                if file.size() == 0:  # new, perhaps by somebody who has not come to this yet
                     DISK.sync_folder(path.parent)
                 yield file
                 return
