@@ -64,7 +64,11 @@ def handler(event, context):
 
 ASLEEP = """
 def handler(event, context):
-    time.sleep(event)
+    note(event)
+    if event == "until woken":
+        while not os.path.exists(os.environ["FOLDER"] + "/woken"): time.sleep(0.01)
+    else:
+        time.sleep(event)
     return "slept"
 """
 
@@ -89,7 +93,7 @@ class Server:
             settings={
                 "echo": {"memory_mb": 256, "timeout_s": 5},
                 "web": {"url": True},
-                "asleep": {"reserved_concurrency": 1, "timeout_s": 2},
+                "asleep": {"reserved_concurrency": 1, "timeout_s": 5},
             },
         )
         self._loop = uvloop.new_event_loop()
@@ -209,8 +213,8 @@ def test_a_function_error_is_a_200_with_a_header(client: Any) -> None:
 def test_a_timeout(client: Any) -> None:
     answer = client.invoke(FunctionName="asleep", Payload=b"30", LogType="Tail")
     assert answer["FunctionError"] == "Unhandled"
-    assert payload(answer)["errorMessage"].endswith("Task timed out after 2.00 seconds")
-    assert b"Task timed out after 2.00 seconds" in base64.b64decode(answer["LogResult"])
+    assert payload(answer)["errorMessage"].endswith("Task timed out after 5.00 seconds")
+    assert b"Task timed out after 5.00 seconds" in base64.b64decode(answer["LogResult"])
 
 
 def test_the_log_tail(client: Any) -> None:
@@ -279,14 +283,16 @@ def test_the_largest_payloads(client: Any) -> None:
 
 
 def test_reserved_concurrency_throttles(client: Any, server: Server) -> None:
-    busy = threading.Thread(target=server.request, args=("POST", invoke_path("asleep"), b"1"))
+    busy = threading.Thread(target=server.request, args=("POST", invoke_path("asleep"), b'"until woken"'))
     busy.start()
-    time.sleep(0.5)
+    while "until woken" not in server.runtime.seen("asleep"):
+        time.sleep(0.01)
     try:
         with pytest.raises(client.exceptions.TooManyRequestsException) as caught:
             client.invoke(FunctionName="asleep", Payload=b"0")
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
     finally:
+        (server.runtime.folder / "woken").touch()
         busy.join()
     assert payload(client.invoke(FunctionName="asleep", Payload=b"0")) == "slept"
 

@@ -1,7 +1,6 @@
 """A table with a write capacity: what is over is refused and tried again, nothing is lost, nothing is counted twice."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -83,12 +82,11 @@ def test_the_last_of_a_key_wins_however_its_rows_were_refused(tmp_path: Path, un
 
 
 def test_what_there_is_no_time_for_raises_and_a_repetition_writes_it(tmp_path: Path) -> None:
-    ends_s: list[float | None] = [clock.monotonic_s() + 0.4]
+    ends_s: list[float | None] = [None]
     with serving(tmp_path, 5, step_s=0.0, deadline_s=lambda: ends_s[0]) as table:
-        began_s = time.monotonic()
+        ends_s[0] = clock.monotonic_s() + 1
         with pytest.raises(Throttled, match="no time left"):
             table.put(items(20))
-        assert time.monotonic() - began_s < 1
         assert table.scan(None, 100) == items(5)
     ends_s[0] = None
     with serving(tmp_path, 0, step_s=0.0) as table:

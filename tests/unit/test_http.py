@@ -354,7 +354,7 @@ def test_stopping_finishes_what_is_under_way_and_cuts_off_what_takes_too_long() 
             while server.connections < 3:
                 await asyncio.sleep(0.001)
             await asyncio.sleep(0.01)
-            await server.stop(0.2)
+            await server.stop(1)
             status, headers, _ = await quick.answer()
             assert (status, headers["connection"]) == (200, "close")
             assert await idle.ended()
