@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import gc
 import os
 import resource
 import signal
@@ -57,6 +58,8 @@ def run(serve: Callable[[], Awaitable[Callable[[], Awaitable[None]]]]) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         stop = await serve()
+        gc.collect()
+        gc.freeze()  # what is there now stays: no later collection has to walk it
         report_ready()
         await stopping.wait()
         await stop()

@@ -173,13 +173,22 @@ class Log:
         return self._first_position
 
     def append(self, entries: Sequence[Entry]) -> asyncio.Future[Appended]:
-        """Append records in order; the future resolves when they are on the medium.
+        """Append records in order; see `append_parts`."""
+        parts: dict[int, Part] = {}
+        for shard, key, data in entries:
+            keys, datas = parts.get(shard) or parts.setdefault(shard, Part([], []))
+            keys.append(key)
+            datas.append(data)
+        return self.append_parts(parts)
 
-        It fails with StorageError if the disk refused: none of the records then counts, and appending works again as
-        soon as the disk does. Raises UsageError for a shard the log does not have or a record out of bounds,
-        Throttled if too many bytes wait for the disk already; nothing is appended then.
+    def append_parts(self, parts: dict[int, Part]) -> asyncio.Future[Appended]:
+        """Append records that are sorted by shard already; the future resolves when they are on the medium.
+
+        The parts are the log's from then on. It fails with StorageError if the disk refused: none of the records then
+        counts, and appending works again as soon as the disk does. Raises UsageError for a shard the log does not have
+        or a record out of bounds, Throttled if too many bytes wait for the disk already; nothing is appended then.
         """
-        parts, size = self._sorted_out(entries)
+        size = self._checked(parts)
         if self._closed:
             raise StorageError(f"The log in {self._folder} is closed.", "The backend is stopping; try again.")
         if self._waiting_bytes + size > self._pending_bytes_max and self._waiting_bytes:
@@ -229,26 +238,22 @@ class Log:
 
     # -- grouping, on the event loop
 
-    def _sorted_out(self, entries: Sequence[Entry]) -> tuple[dict[int, Part], int]:
-        """Return the entries by shard, and their bytes; checks them, since a group fails as one."""
-        parts: dict[int, Part] = {}
-        for shard, key, data in entries:
-            part = parts.get(shard)
-            if part is None:
-                if shard not in self._writer.shards:
-                    raise UsageError(f"The log has no shard {shard}.", "Use one of next_number's.")
-                part = parts[shard] = Part([], [])
-            part.keys.append(key)
-            part.datas.append(data)
-        size = 0
-        for keys, datas in parts.values():
-            size += sum(map(len, keys)) + sum(map(len, datas))
+    def _checked(self, parts: dict[int, Part]) -> int:
+        """Return how many bytes the parts have; checks each, since a group fails as one."""
+        total = 0
+        for shard, (keys, datas) in parts.items():
+            if shard not in self._writer.shards:
+                raise UsageError(f"The log has no shard {shard}.", "Use one of next_number's.")
+            size = sum(map(len, keys)) + sum(map(len, datas))
+            total += size
+            if size <= segment.KEY_BYTES_MAX:
+                continue  # then no key and no data is out of bounds
             if max(map(len, datas)) > segment.DATA_BYTES_MAX or max(map(len, keys)) > segment.KEY_BYTES_MAX:
                 raise UsageError(
                     f"A record has at most {segment.DATA_BYTES_MAX} bytes of data and {segment.KEY_BYTES_MAX} of key.",
                     "Send it in parts.",
                 )
-        return parts, size
+        return total
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._busy or not self._group.waiting:

@@ -4,7 +4,8 @@ A body that is right is decoded straight into types, with its base64, in C. What
 generic validator (shapes.py), which knows AWS's message for it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import compress
 from typing import Annotated, Any
 
 import msgspec
@@ -14,6 +15,7 @@ from headrace.errors import StorageError, Throttled, UsageError
 from headrace.record import parse_sequence_number, sequence_base
 from headrace.shapes import ERRORS_MAX
 from headrace.stream.log import Appended
+from headrace.stream.segment import Part
 from headrace.stream.streams import LiveStream, Streams
 from headrace.system import ACCOUNT
 from headrace.wire import WireError
@@ -31,7 +33,6 @@ _Sequence = Annotated[str, Meta(pattern=r"\A(0|([1-9][0-9]{0,128}))\Z")]
 
 TOO_FAST = "ProvisionedThroughputExceededException"
 
-_Place = tuple[int, bytes, bytes]  # shard, key, data
 Parse = Callable[[str, bytes], dict[str, Any]]
 
 
@@ -78,53 +79,49 @@ class Puts:
             _check_sizes(request.Records)
         stats = stream.log.stats
         stats.puts += 1
-        router = stream.router
-        entries = [
-            (
-                router[entry.PartitionKey]
-                if entry.ExplicitHashKey is None
-                else _by_hash(stream, entry.ExplicitHashKey),
-                entry.PartitionKey.encode(),
-                entry.Data,
-            )
-            for entry in request.Records
+        records, router = request.Records, stream.router
+        shards = [
+            router[record.PartitionKey] if record.ExplicitHashKey is None else _by_hash(stream, record.ExplicitHashKey)
+            for record in records
         ]
         limits = self._streams.limits_of(stream)
         if limits is not None:
             now_s = self._streams.now_s()
-            fits = [limits[shard].put(now_s, len(key) + len(data)) for shard, key, data in entries]
+            fits = [limits[shard].put(now_s, _size(record)) for shard, record in zip(shards, records, strict=True)]
             if not all(fits):
-                return await self._put_partly(stream, entries, fits)
+                return await self._put_partly(stream, shards, records, fits)
         try:
-            appended = await stream.log.append(entries)
+            appended = await stream.log.append_parts(_parts(shards, records))
         except StorageError as error:
             stats.failed_puts += 1
-            return _all_failed([_internal(error)] * len(entries))
+            return _all_failed([_internal(error)] * len(shards))
         except Throttled:
             stats.failed_puts += 1
-            return _all_failed([_too_fast(stream, shard) for shard, _, _ in entries])
-        return _all_accepted(stream, [shard for shard, _, _ in entries], appended)
+            return _all_failed([_too_fast(stream, shard) for shard in shards])
+        return _all_accepted(stream, shards, appended)
 
-    async def _put_partly(self, stream: LiveStream, entries: list[_Place], fits: list[bool]) -> bytes:
-        """Append the entries that fit into their shards' limits; the answer refuses the others one by one."""
-        taken = [entry for entry, fit in zip(entries, fits, strict=True) if fit]
-        stream.log.stats.throttled += len(entries) - len(taken)
+    async def _put_partly(
+        self, stream: LiveStream, shards: list[int], records: list[_Entry], fits: list[bool]
+    ) -> bytes:
+        """Append the records that fit into their shards' limits; the answer refuses the others one by one."""
+        taken = list(compress(shards, fits))
+        stream.log.stats.throttled += len(shards) - len(taken)
         places: list[Any] = []
         if taken:
             try:
-                places = _places(stream, [shard for shard, _, _ in taken], await stream.log.append(taken))
+                appended = await stream.log.append_parts(_parts(taken, compress(records, fits)))
+                places = _places(stream, taken, appended)
             except StorageError as error:
                 places = [_failure(*_internal(error))] * len(taken)
             except Throttled:
-                places = [_failure(*_too_fast(stream, shard)) for shard, _, _ in taken]
+                places = [_failure(*_too_fast(stream, shard)) for shard in taken]
         stream.log.stats.failed_puts += not any("SequenceNumber" in place for place in places)
         rest = iter(places)
-        records = [
-            next(rest) if fit else _failure(*_too_fast(stream, entry[0]))
-            for entry, fit in zip(entries, fits, strict=True)
+        answers = [
+            next(rest) if fit else _failure(*_too_fast(stream, shard)) for shard, fit in zip(shards, fits, strict=True)
         ]
-        failed = sum("ErrorCode" in record for record in records)
-        return msgspec.json.encode({"FailedRecordCount": failed, "Records": records, "EncryptionType": "NONE"})
+        failed = sum("ErrorCode" in answer for answer in answers)
+        return msgspec.json.encode({"FailedRecordCount": failed, "Records": answers, "EncryptionType": "NONE"})
 
     async def put_record(self, body: bytes) -> bytes:
         """Append one record."""
@@ -178,6 +175,20 @@ class Puts:
         )
 
 
+def _parts(shards: Iterable[int], records: Iterable[_Entry]) -> dict[int, Part]:
+    """Return the records by shard, given each one's, in order."""
+    parts: dict[int, Part] = {}
+    for shard, record in zip(shards, records, strict=True):
+        keys, datas = parts.get(shard) or parts.setdefault(shard, Part([], []))
+        keys.append(record.PartitionKey.encode())
+        datas.append(record.Data)
+    return parts
+
+
+def _size(record: _Entry) -> int:
+    return len(record.PartitionKey.encode()) + len(record.Data)
+
+
 def _by_hash(stream: LiveStream, text: str) -> int:
     value = int(text)
     if value >= HASH_KEY_END:
@@ -190,7 +201,7 @@ def _by_hash(stream: LiveStream, text: str) -> int:
 
 def _check_sizes(entries: list[_Entry]) -> None:
     """Refuse records over 1 MiB, and 10 MiB together; a smaller body needs no look."""
-    sizes = [len(entry.PartitionKey.encode()) + len(entry.Data) for entry in entries]
+    sizes = list(map(_size, entries))
     if max(sizes) > RECORD_BYTES_MAX:
         large = [(f"records.{at}.member.data", size) for at, size in enumerate(sizes, 1) if size > RECORD_BYTES_MAX]
         raise _too_large(large[:ERRORS_MAX])

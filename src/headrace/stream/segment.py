@@ -173,11 +173,11 @@ def decode_frame(buffer: bytes, offset: int, position: int) -> Frame | None:
 
 def chunks(part: Part) -> Iterator[tuple[list[bytes], list[bytes]]]:
     """Cut a shard's part of a group into bodies of about FRAME_BODY_BYTES, a record at least in each."""
-    keys, datas = part
-    ends = list(accumulate(map(len, datas)))  # keys are short: the bound is not exact
-    if ends[-1] <= FRAME_BODY_BYTES:
+    keys, datas = part  # keys are short: the bound is not exact
+    if sum(map(len, datas)) <= FRAME_BODY_BYTES:
         yield keys, datas
         return
+    ends = list(accumulate(map(len, datas)))
     start = done = 0
     while start < len(keys):
         stop = max(bisect_right(ends, done + FRAME_BODY_BYTES), start + 1)
