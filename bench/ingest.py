@@ -1,34 +1,45 @@
-"""Records a second into the stream, fsync before every answer, beside a raw loop that writes the same frames.
+"""Records a second into a stream: Headrace with fdatasync before every answer, MiniStack, kinesalite, and a raw loop.
 
-PutRecords of 500 events of 150 bytes, then single puts on 32 connections; the gateway has one core, the load generator
-the other. The raw loop writes frames of the same records in groups of the size that the group commit reached, one write
-and one fdatasync a group: what the disk and the format allow with nothing in front. The figures count only if the
-stream then holds exactly what was acknowledged.
+PutRecords of 500 events of 150 bytes with 1, 2, 4 and 8 requests under way, and single puts on 32 connections: the same
+bodies for everyone, in turn, round after round; servers on one core, the load generator on another. The raw loop writes
+frames that were made beforehand, of the same records, in groups of the size that Headrace's group commit had just
+reached: one write and one fdatasync a group. It is what disk and format allow with nothing in front, and it grows with
+the group, so its ratio depends on how many requests are under way. A figure counts only if every acknowledged record is
+then found in the stream: in the log's frames on the disk for Headrace, by GetRecords for the others.
 """
 
 import argparse
-import os
-import shutil
 import statistics
 import sys
-import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import psutil
 import pybase64
 
+import wire
 from bodies import Bodies, event
 from headrace.disk import DISK
+from headrace.stream.reader import Reader
 from headrace.stream.segment import Part, ShardState, encode_group
+from peers import KINESALITE, MINISTACK, installed, running
+from results import HEADRACE, LOAD_CORE, SERVER_CORE, Figure, Result, on_core, save, scratch
 from support.backend import Backend
 from support.load import send
 
 TEMPLATE = """
 Transform: AWS::Serverless-2016-10-31
 Resources:
-  Events: {Type: AWS::Kinesis::Stream, Properties: {Name: events, ShardCount: 4}}
+  Unused: {Type: AWS::Kinesis::Stream, Properties: {Name: unused, ShardCount: 1}}
 """
+SHARDS = 4
+RAW = "raw loop"
+BATCHES = [(500, requests) for requests in (1, 2, 4, 8)]
+SINGLE = (1, 32)
+PEER_LOADS = [(500, 1), (500, 8), SINGLE]
+
+Load = tuple[int, int]  # records a request, requests under way
 
 
 def single_body(number: int) -> bytes:
@@ -37,79 +48,132 @@ def single_body(number: int) -> bytes:
     return b'{"StreamName":"events","PartitionKey":"%b","Data":"%b"}' % (key.encode(), pybase64.b64encode(data))
 
 
-def load(backend: Backend, per_request: int, seconds: float) -> dict[str, float]:
-    """Return the records/s, the CPU of the gateway a record, and the mean group of one run."""
-    gateway = psutil.Process(backend.pids("headrace.app gateway")[0])
-    gateway.cpu_affinity([0])
-    before, cpu = backend.get("/_headrace/streams")["events"], gateway.cpu_times()
-    accepted = backend.status()["accepted"]
+def put(url: str, load: Load, seconds: float) -> tuple[int, float]:
+    """Load the stream; return how many records were acknowledged, and how many a second."""
+    per_request, connections = load
+    bodies, operation = (Bodies("events"), "PutRecords") if per_request > 1 else (single_body, "PutRecord")
     began = time.monotonic()
-    if per_request > 1:
-        ledger = send(backend.url, Bodies("events", per_request), duration_s=seconds, connections=8)
-    else:
+    with on_core(LOAD_CORE):
         ledger = send(
-            backend.url, single_body, per_request=1, duration_s=seconds, connections=32, operation="PutRecord"
+            url, bodies, per_request=per_request, duration_s=seconds, connections=connections, operation=operation
         )
-    elapsed = time.monotonic() - began
-    after, used = backend.get("/_headrace/streams")["events"], gateway.cpu_times()
-    held = backend.status()["accepted"] - accepted
-    assert held == ledger.records and ledger.errors == 0, f"acknowledged {ledger.records}, the stream holds {held}"
+    assert ledger.errors == 0, f"{ledger.errors} requests failed"
+    return ledger.records, ledger.records / (time.monotonic() - began)
+
+
+def headrace(backend: Backend, load: Load, seconds: float) -> dict[str, float]:
+    """Return one run's records/s, the gateway's CPU a record, and the mean group; on a stream of its own."""
+    wire.create_stream(backend.url, SHARDS)
+    gateway = psutil.Process(backend.pids("headrace.app gateway")[0])
+    cpu = gateway.cpu_times()
+    records, rate = put(backend.url, load, seconds)
+    used, stats = gateway.cpu_times(), backend.get("/_headrace/streams")[wire.STREAM]
+    reader = Reader(backend.data / "streams" / wire.STREAM)
+    held = sum(frame.count for shard in range(SHARDS) for frame in reader.next_frames(0, shard, sys.maxsize))
+    reader.close()
+    wire.delete_stream(backend.url)
     return {
-        "rate": ledger.records / elapsed,
-        "cpu_us": 1e6 * (used.user + used.system - cpu.user - cpu.system) / ledger.records,
-        "group": (after["records"] - before["records"]) / (after["commits"] - before["commits"]),
-        "p50_ms": 1000 * statistics.median(ledger.latencies_s),
+        "rate": rate,
+        "cpu_us": 1e6 * (used.user + used.system - cpu.user - cpu.system) / records,
+        "group": stats["records"] / stats["commits"],
+        "lost": records - held,
     }
+
+
+def peer(url: str, load: Load, seconds: float) -> dict[str, float]:
+    """Return one run's records/s, on a stream of its own."""
+    wire.create_stream(url, SHARDS)
+    records, rate = put(url, load, seconds)
+    held = wire.held(url)
+    wire.delete_stream(url)
+    return {"rate": rate, "lost": records - held}
 
 
 def raw_loop(folder: Path, group: int, seconds: float) -> float:
     """Return records/s of writing and syncing a group of `group` records of four shards, over and over."""
     records = [event(n * 7919 % 10_000, n) for n in range(group)]
     parts = {
-        shard: Part([key.encode() for key, _ in records[shard::4]], [data for _, data in records[shard::4]])
-        for shard in range(min(4, group))
+        shard: Part([key.encode() for key, _ in records[shard::SHARDS]], [data for _, data in records[shard::SHARDS]])
+        for shard in range(min(SHARDS, group))
     }
     frames, _ = encode_group(parts, 0, 1, {shard: ShardState(0, 0) for shard in parts}, 1_700_000_000_000)
-    file = DISK.open(folder / "raw", create=True)
-    os.sched_setaffinity(0, [0])
-    began, count = time.monotonic(), 0
-    while (elapsed := time.monotonic() - began) < seconds:
-        file.write_at(count * len(frames), frames)
-        file.sync()
-        count += 1
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    path = folder / "raw"
+    file = DISK.open(path, create=True)
+    with on_core(SERVER_CORE):
+        began, count = time.monotonic(), 0
+        while (elapsed := time.monotonic() - began) < seconds:
+            file.write_at(count * len(frames), frames)
+            file.sync()
+            count += 1
     file.close()
+    path.unlink()
     return count * group / elapsed
 
 
+Runs = dict[tuple[str, Load], list[dict[str, float]]]
+
+
+def measure(rounds: int, seconds: float) -> Runs:
+    """Run everyone in turn, `rounds` times."""
+    runs: Runs = defaultdict(list)
+    with scratch() as folder, running(installed(MINISTACK, KINESALITE), folder) as peers:
+        (folder / "template.yaml").write_text(TEMPLATE)
+        with on_core(SERVER_CORE):
+            backend = Backend(folder / "data", folder / "template.yaml").start()
+        for one in peers.values():
+            one.pin(SERVER_CORE)
+        try:
+            for _ in range(rounds):
+                for load in [*BATCHES, SINGLE]:
+                    run = headrace(backend, load, seconds)
+                    run[RAW] = raw_loop(folder, max(1, round(run["group"])), seconds / 2)
+                    runs[HEADRACE, load].append(run)
+                    for name in peers if load in PEER_LOADS else ():
+                        runs[name, load].append(peer(peers[name].url, load, seconds))
+        finally:
+            backend.stop()
+    return runs
+
+
+def middle(runs: list[dict[str, float]], name: str) -> float:
+    """Return the median of one figure."""
+    return statistics.median(run[name] for run in runs)
+
+
+def figure(runs: Runs, load: Load) -> Figure:
+    """Return one load's figure."""
+    own = runs[HEADRACE, load]
+    others = {name: middle(found, "rate") for (name, each), found in runs.items() if each == load and name != HEADRACE}
+    batches = load[0] > 1
+    return Figure(
+        name=f"batches of 500, {load[1]} under way" if batches else "single puts on 32 connections",
+        value=middle(own, "rate"),
+        unit="records/s",
+        beside={**others, RAW: middle(own, RAW)},
+        ratio_to={MINISTACK: 10, RAW: 0.25} if batches else {MINISTACK: 20},
+    )
+
+
 def main() -> int:
-    """Run both loads in turn with their raw loops; print medians and ratios."""
+    """Measure; print and keep medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
     arguments = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="headrace-bench-"))
-    (folder / "template.yaml").write_text(TEMPLATE)
-    backend = Backend(folder / "data", folder / "template.yaml").start()
-    try:
-        for per_request in (500, 1):
-            rounds = []
-            for _ in range(arguments.rounds):
-                run = load(backend, per_request, arguments.seconds)
-                run["raw"] = raw_loop(folder, max(1, round(run["group"])), arguments.seconds / 2)
-                rounds.append(run)
-            middle = {name: statistics.median(run[name] for run in rounds) for name in rounds[0]}
-            ratio = statistics.median(run["rate"] / run["raw"] for run in rounds)
-            print(
-                f"{'batches of 500' if per_request > 1 else 'single puts, 32 connections'}: "
-                f"{middle['rate']:,.0f} records/s ({middle['cpu_us']:.1f} us of the gateway a record, "
-                f"groups of {middle['group']:,.0f}, p50 {middle['p50_ms']:.1f} ms); "
-                f"raw loop {middle['raw']:,.0f} records/s; ratio {ratio:.2f}; verified"
-            )
-    finally:
-        backend.stop()
-        shutil.rmtree(folder)
-    return 0
+    rounds, seconds = (1, 1.0) if arguments.quick else (arguments.rounds, arguments.seconds)
+    runs = measure(rounds, seconds)
+    loads = [*BATCHES, SINGLE]
+    figures = [figure(runs, load) for load in loads]
+    notes = [
+        f"{each.name}: groups of {middle(runs[HEADRACE, load], 'group'):,.0f} records, "
+        f"{middle(runs[HEADRACE, load], 'cpu_us'):.2f} us of the gateway's CPU a record"
+        for each, load in zip(figures, loads, strict=True)
+    ]
+    lost = {name: sum(run["lost"] for run in found) for (name, _), found in runs.items()}
+    notes += [f"{name}: {count:+,.0f} records are not there" for name, count in lost.items() if count]
+    verified = not any(lost.values())
+    return save(Result(section="ingest", figures=figures, verified=verified, notes=notes, quick=arguments.quick))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ import pybase64
 import uvloop
 
 HEAD = (
-    "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-amz-json-1.1\r\n"
-    "X-Amz-Target: Kinesis_20131202.{operation}\r\nContent-Length: {length}\r\n\r\n"
+    "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-amz-json-1.1\r\n{target}"
+    "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/kinesis/aws4_request, SignedHeaders=host, "
+    "Signature=00\r\nX-Amz-Date: 20260101T000000Z\r\nContent-Length: {length}\r\n\r\n"
 )
 
 
@@ -33,7 +34,13 @@ class Ledger:
 
 
 def request_bytes(url: str, operation: str, body: bytes) -> bytes:
-    return HEAD.format(host=urlsplit(url).netloc, operation=operation, length=len(body)).encode() + body
+    """Return a POST of an operation: Kinesis's, that of a whole target (`DynamoDB_20120810.GetItem`), or of a path."""
+    path, target = (operation, "") if operation.startswith("/") else ("/", _target(operation))
+    return HEAD.format(path=path, host=urlsplit(url).netloc, target=target, length=len(body)).encode() + body
+
+
+def _target(operation: str) -> str:
+    return f"X-Amz-Target: {operation if '.' in operation else f'Kinesis_20131202.{operation}'}\r\n"
 
 
 def put_records_body(stream: str, records: list[tuple[str, bytes]]) -> bytes:

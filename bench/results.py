@@ -1,0 +1,151 @@
+"""What a benchmark found, kept under `.bench/results/` until `report.py` writes it down; and where it may work.
+
+A result belongs to one commit: `run.py` measures a section again once the code has changed.
+"""
+
+import contextlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / ".bench"
+RESULTS = WORK / "results"
+SERVER_CORE, LOAD_CORE = 0, 1
+
+HEADRACE = "Headrace"
+DURABILITY = {
+    HEADRACE: "fdatasync before the answer",
+    "MiniStack": "kept in memory",
+    "kinesalite": "LevelDB file, not synced",
+    "raw loop": "fdatasync",
+    "bare loop": "nothing kept",
+}
+
+
+class Figure(msgspec.Struct, kw_only=True):
+    """One figure of ours, and the same of others from the same run; `least` and `most` are what it should reach."""
+
+    name: str
+    value: float
+    unit: str
+    beside: dict[str, float] = {}
+    least: float | None = None
+    most: float | None = None
+    ratio_to: dict[str, float] = {}  # the least ratio to what stands beside it
+
+    def misses(self) -> list[str]:
+        """Return what it should reach and does not, in words."""
+        missed = [f"at least {show(self.least)}"] if self.least is not None and self.value < self.least else []
+        missed += [f"at most {show(self.most)}"] if self.most is not None and self.value > self.most else []
+        for name, ratio in self.ratio_to.items():
+            if name in self.beside and self.value / self.beside[name] < ratio:
+                missed.append(f"{show(ratio)} times {name}")
+        return missed
+
+    def aims(self) -> str:
+        """Return what it should reach, in words."""
+        aims = [f"≥ {show(self.least)}"] if self.least is not None else []
+        aims += [f"≤ {show(self.most)}"] if self.most is not None else []
+        return ", ".join(aims + [f"≥ {show(ratio)} × {name}" for name, ratio in self.ratio_to.items()])
+
+    def line(self) -> str:
+        """Return it as a line of text, with its ratios."""
+        beside = "".join(
+            f"; {name} {show(value)}, ratio {show(self.value / value)}" for name, value in self.beside.items() if value
+        )
+        aims = self.aims()
+        reached = "" if not aims else f"  [{aims}: {'NOT ' if self.misses() else ''}reached]"
+        return f"{self.name}: {show(self.value)} {self.unit}{beside}{reached}"
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """What one command found. `verified` says whether the check of the same run agreed; `notes` are lines of text."""
+
+    section: str
+    figures: list[Figure]
+    verified: bool
+    notes: list[str] = []
+    series: dict[str, Any] = {}  # what a plot needs
+    quick: bool = False
+    commit: str = ""
+    at: str = ""
+    machine: str = ""
+
+
+def save(result: Result) -> int:
+    """Print a result and keep it; return the command's exit code."""
+    result.commit, result.machine = commit(), machine()
+    result.at = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{result.section}.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    for note in result.notes:
+        print(note)
+    for figure in result.figures:
+        print(figure.line())
+    print(f"{result.section}: {'verified' if result.verified else 'NOT VERIFIED'}", flush=True)
+    return 0 if result.verified else 1
+
+
+def load(section: str) -> Result | None:
+    """Return what a section found last, if anything."""
+    try:
+        return msgspec.json.decode((RESULTS / f"{section}.json").read_bytes(), type=Result)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def show(value: float) -> str:
+    """Return a number with three digits that count, and whole ones whole."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def commit() -> str:
+    """Return the commit of the code, with a `+` if files under `src`, `functions` or `bench` differ from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "src", "functions", "bench", "template.yaml")
+    return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
+
+
+def machine() -> str:
+    """Return what the figures were measured on."""
+    return f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, {platform.system()}"
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder on the project's own disk, removed afterwards: `/tmp` may be memory, where a sync costs nothing."""
+    WORK.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="data-", dir=WORK))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """This process, and those it starts meanwhile, on one core; on a machine with one core nothing changes."""
+    if sys.platform != "linux" or core not in os.sched_getaffinity(0):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, [core])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
