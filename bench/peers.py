@@ -1,7 +1,7 @@
 """What Headrace is compared with: MiniStack (PyPI) and kinesalite (npm).
 
-Each is installed once, into a folder of its own under `.bench/`, from its registry; where that fails, a line says so and
-the comparisons with it are left out. They run as their documentation has it, kinesalite with a LevelDB store on the disk.
+Each is installed once, into a folder of its own under `.bench/`; where that fails, a line says so and what is compared
+with it is left out. They run as their documentation has it, kinesalite with a LevelDB store on the disk.
 """
 
 import contextlib

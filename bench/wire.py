@@ -16,7 +16,7 @@ def call(url: str, operation: str, body: dict[str, Any]) -> dict[str, Any]:
     head, _, data = request_bytes(url, operation, json.dumps(body).encode()).partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
     path = operation if operation.startswith("/") else "/"
-    request = urllib.request.Request(url + path, data, headers)  # noqa: S310
+    request = urllib.request.Request(url + path, data, headers)
     with urllib.request.urlopen(request, timeout=60) as answer:
         return dict(json.loads(answer.read() or b"{}"))
 

@@ -6,6 +6,7 @@ order. Everything has a bound: the head, the body, the requests read ahead, and 
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import socket
@@ -13,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
+from uuid import uuid4
 
 import httptools
 import msgspec
@@ -28,6 +30,7 @@ _SWEEP_S = 1.0
 _LINGER_S = 2.0  # how long the rest of a refused request is read and dropped, so that its sender sees the answer
 
 _H2_PREFACE = b"PRI * HTTP/2"
+_CLOSE = "Connection: close\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
@@ -81,10 +84,13 @@ class _Shared:
         return known
 
 
+_id_start = str(uuid4())[:24]
+_numbers = itertools.count(random.getrandbits(46)).__next__
+
+
 def request_id() -> str:
-    """Return a random (version 4) UUID; ten times cheaper than uuid.uuid4, and never a secret."""
-    text = f"{random.getrandbits(128):032x}"
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
+    """Return an id with the look of a version 4 UUID: random digits of this process, and a count."""
+    return f"{_id_start}{_numbers():012x}"
 
 
 class _Connection(asyncio.Protocol):
@@ -267,26 +273,26 @@ class _Connection(asyncio.Protocol):
     def _send(self, response: Response, keep: bool, *, head_only: bool = False) -> None:
         if self._transport.is_closing():
             return
-        bare = response.status in (204, 304)
-        head = [
-            _STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} Status\r\n",
-            f"Content-Type: {response.content_type}\r\n" if response.content_type else "",
-            "" if bare else f"Content-Length: {len(response.body)}\r\n",
-            f"Date: {self._shared.date()}\r\n",
-        ]
-        for name, value in response.headers:
+        status, body, content_type, headers = response
+        bare = status in (204, 304)
+        head = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status\r\n"
+        if content_type:
+            head += f"Content-Type: {content_type}\r\n"
+        if not bare:
+            head += f"Content-Length: {len(body)}\r\n"
+        for name, value in headers:
             line = f"{name}: {value}"
             if "\n" in line or "\r" in line:  # it would end the head early
                 line = line.replace("\r", " ").replace("\n", " ")
-            head.append(f"{line}\r\n")
-        head.append("\r\n" if keep else "Connection: close\r\n\r\n")
-        first = "".join(head).encode("latin-1", "replace")
+            head += f"{line}\r\n"
+        head += f"Date: {self._shared.date()}\r\n{'' if keep else _CLOSE}\r\n"
+        first = head.encode("latin-1", "replace")
         if head_only or bare:
             self._transport.write(first)
-        elif len(response.body) < 65536:
-            self._transport.write(first + response.body)
+        elif len(body) < 65536:
+            self._transport.write(first + body)
         else:
-            self._transport.writelines((first, response.body))
+            self._transport.writelines((first, body))
 
     def _refuse(self, refused: _Refused) -> None:
         """Answer an unreadable request after those before it, and close."""

@@ -53,10 +53,10 @@ class Router:
                 response = await self._by_path(request)
         except Exception as error:
             response = error_response(error, json_1_1=target is not None)
-        if any(name == REQUEST_ID for name, _ in response.headers):
+        status, body, content_type, headers = response
+        if headers and any(name == REQUEST_ID for name, _ in headers):
             return response
-        headers = (*response.headers, (REQUEST_ID, request_id()))
-        return Response(response.status, response.body, response.content_type, headers)
+        return Response(status, body, content_type, (*headers, (REQUEST_ID, request_id())))
 
     async def _by_target(self, request: Request, target: str) -> Response:
         handler = self._targets.get(target[: target.find(".") + 1])
