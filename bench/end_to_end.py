@@ -7,12 +7,9 @@ two handlers called in a loop in one process over the same events, without strea
 """
 
 import argparse
-import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -21,8 +18,12 @@ from pathlib import Path
 import psutil
 
 from bodies import Bodies
-from support.backend import Backend, wait_until
-from support.load import Ledger, send
+from results import Figure, Result, save, scratch
+from support.backend import Backend, memory_mb, wait_until
+from support.load import send
+
+RATE = 46_000
+MEMORY_EVERY = 5  # seconds: looking at memory costs some milliseconds
 
 
 def cpu_seconds(backend: Backend) -> dict[str, float]:
@@ -36,11 +37,27 @@ def cpu_seconds(backend: Backend) -> dict[str, float]:
     return used
 
 
-def sample_backlog(backend: Backend, samples: list[tuple[float, int]], done: threading.Event) -> None:
-    """Append (time, backlog) every second."""
-    while not done.wait(1.0):
-        functions = backend.status()["functions"].values()
-        samples.append((time.monotonic(), max(account["pending"] for account in functions)))
+class Sampler(threading.Thread):
+    """Looks every second at the backlog, and now and then at the memory (MB, PSS) of all processes together."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__()
+        self.backlogs: list[tuple[float, int]] = []
+        self.memory_mb = 0.0
+        self._backend = backend
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        while not self._done.wait(1.0):
+            functions = self._backend.status()["functions"].values()
+            self.backlogs.append((time.monotonic(), max(account["pending"] for account in functions)))
+            if len(self.backlogs) % MEMORY_EVERY == 0:
+                self.memory_mb = max(self.memory_mb, sum(memory_mb(self._backend).values()))
+
+    def stop(self) -> None:
+        """End it."""
+        self._done.set()
+        self.join()
 
 
 def baseline(seconds: float) -> float:
@@ -50,31 +67,29 @@ def baseline(seconds: float) -> float:
 
 
 def main() -> int:
-    """Run the benchmark; return 0 when the rate was carried and the verifier agrees."""
+    """Run the benchmark; print and keep. A figure counts when the rate was carried and the verifier agrees."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, default=30_000, help="events offered a second")
+    parser.add_argument("--rate", type=float, default=RATE, help="events offered a second")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--connections", type=int, default=4)
-    parser.add_argument("--folder", type=Path, default=None, help="where the data goes (default: a temporary folder)")
+    parser.add_argument("--quick", action="store_true", help="for ten seconds, to see that it works")
     arguments = parser.parse_args()
-    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="headrace-bench-"))
-    backend = Backend(folder / "data").start()
-    try:
-        return measure(backend, arguments)
-    finally:
-        backend.stop()
-        if arguments.folder is None:
-            shutil.rmtree(folder)
+    if arguments.quick:
+        arguments.seconds = 10
+    with scratch() as folder:
+        backend = Backend(folder / "data").start()
+        try:
+            return measure(backend, arguments)
+        finally:
+            backend.stop()
 
 
 def measure(backend: Backend, arguments: argparse.Namespace) -> int:
-    """Load the backend, drain it, verify, print."""
+    """Load the backend, drain it, verify."""
     bodies = Bodies("events")
     send(backend.url, bodies, rate=2_000, duration_s=3)  # every process is up and warm
     wait_until(lambda: max(a["pending"] for a in backend.status()["functions"].values()) < 100_000, 60)
-    samples: list[tuple[float, int]] = []
-    done = threading.Event()
-    sampler = threading.Thread(target=sample_backlog, args=(backend, samples, done))
+    sampler = Sampler(backend)
     sampler.start()
     before, own, began = cpu_seconds(backend), time.process_time(), time.monotonic()
     ledger = send(
@@ -82,23 +97,45 @@ def measure(backend: Backend, arguments: argparse.Namespace) -> int:
     )
     elapsed = time.monotonic() - began
     after, own = cpu_seconds(backend), time.process_time() - own
-    done.set()
-    sampler.join()
+    sampler.stop()
     drain_began = time.monotonic()
     backend.settled(ledger.records, 600)
     drained = time.monotonic() - drain_began
     report = backend.status(verify=True)
+    steady = is_steady(sampler.backlogs, ledger.records / elapsed)
     used = {role: after[role] - before.get(role, 0.0) for role in after} | {"load generator": own}
-    show(ledger, elapsed, samples, used, drained)
-    print(
-        f"verifier: {'agrees' if report['verified'] else report['differences'][:5]}; items {report['table']['items']}"
+    cpu_us = {role: 1e6 * seconds / ledger.records for role, seconds in used.items()}
+    latencies = sorted(ledger.latencies_s)
+    notes = [
+        f"{ledger.records:,} events in {elapsed:.1f} s, at most {ledger.lag_s_max:.1f} s late; "
+        f"backlog {'steady' if steady else 'GROWING'}, drained in {drained:.1f} s",
+        *in_thirds(sampler.backlogs),
+        f"CPU: {sum(used.values()) / elapsed:.0%} of a core, {sum(cpu_us.values()):.1f} us an event: "
+        + ", ".join(f"{role} {each:.2f}" for role, each in sorted(cpu_us.items(), key=lambda one: -one[1])),
+        f"verifier: {'agrees' if report['verified'] else report['differences'][:5]}",
+    ]
+    figures = [
+        Figure(
+            name="events through both functions",
+            value=ledger.records / elapsed,
+            unit="events/s",
+            beside={"bare loop": baseline(2 if arguments.quick else 5)},
+            least=45_000,
+        ),
+        Figure(name="latency of a put of 500, p50", value=1000 * latencies[len(latencies) // 2], unit="ms"),
+        Figure(name="latency of a put of 500, p99", value=1000 * latencies[len(latencies) * 99 // 100], unit="ms"),
+        Figure(name="peak memory of all processes", value=sampler.memory_mb, unit="MB"),
+    ]
+    return save(
+        Result(
+            section="end_to_end",
+            figures=figures,
+            verified=steady and bool(report["verified"]),
+            notes=notes,
+            series={"backlog": [(round(at - began, 1), backlog) for at, backlog in sampler.backlogs], "cpu_us": cpu_us},
+            quick=arguments.quick,
+        )
     )
-    bare = baseline(5)
-    rate = ledger.records / elapsed
-    print(f"the two handlers in one bare loop: {bare:,.0f} events/s; ratio {rate / bare:.2f}")
-    steady = is_steady(samples, rate)
-    print(f"RESULT {rate:,.0f} events/s, backlog {'steady' if steady else 'GROWING'}, verified {report['verified']}")
-    return 0 if steady and report["verified"] else 1
 
 
 def is_steady(samples: list[tuple[float, int]], rate: float) -> bool:
@@ -110,24 +147,13 @@ def is_steady(samples: list[tuple[float, int]], rate: float) -> bool:
     return slope < 0.02 * rate
 
 
-def show(
-    ledger: Ledger, elapsed: float, samples: list[tuple[float, int]], used: dict[str, float], drained: float
-) -> None:
-    """Print where the time went."""
-    events = ledger.records
-    latencies = sorted(ledger.latencies_s)
-    print(f"{events:,} events in {elapsed:.1f} s, {os.cpu_count()} cores; drained in {drained:.1f} s")
-    print(
-        f"put latency ms: p50 {1000 * latencies[len(latencies) // 2]:.1f}, "
-        f"p99 {1000 * latencies[len(latencies) * 99 // 100]:.1f}; late by at most {ledger.lag_s_max:.1f} s"
-    )
+def in_thirds(samples: list[tuple[float, int]]) -> list[str]:
+    """Return a line with the backlog's median in each third of the run."""
     backlogs = [backlog for _, backlog in samples]
     thirds = [backlogs[i * len(backlogs) // 3 : (i + 1) * len(backlogs) // 3] for i in range(3)]
-    print("backlog, median of each third:", *(f"{statistics.median(third):,.0f}" for third in thirds if third))
-    print(f"{'process':<22}{'CPU us an event':>16}{'share of a core':>17}")
-    for role, seconds in sorted(used.items(), key=lambda entry: -entry[1]):
-        print(f"{role:<22}{1e6 * seconds / events:>16.2f}{seconds / elapsed:>16.0%}")
-    print(f"{'total':<22}{1e6 * sum(used.values()) / events:>16.2f}{sum(used.values()) / elapsed:>16.0%}")
+    return [
+        "backlog, median of each third: " + " ".join(f"{statistics.median(third):,.0f}" for third in thirds if third)
+    ]
 
 
 if __name__ == "__main__":

@@ -58,11 +58,14 @@ class Figure(msgspec.Struct, kw_only=True):
         aims += [f"≤ {show(self.most)}"] if self.most is not None else []
         return ", ".join(aims + [f"≥ {show(ratio)} × {name}" for name, ratio in self.ratio_to.items()])
 
+    def against(self, name: str) -> str:
+        """Return what stands beside it, with the ratio to it."""
+        value = self.beside[name]
+        return f"{name} {show(value)}" + (f", ratio {show(self.value / value)}" if value else "")
+
     def line(self) -> str:
         """Return it as a line of text, with its ratios."""
-        beside = "".join(
-            f"; {name} {show(value)}, ratio {show(self.value / value)}" for name, value in self.beside.items() if value
-        )
+        beside = "".join(f"; {self.against(name)}" for name in self.beside)
         aims = self.aims()
         reached = "" if not aims else f"  [{aims}: {'NOT ' if self.misses() else ''}reached]"
         return f"{self.name}: {show(self.value)} {self.unit}{beside}{reached}"

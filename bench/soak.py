@@ -51,8 +51,9 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         self.ledger = send(
-            self._url, body, rate=self._rate, duration_s=86_400, connections=4, keep=True, stop=self._ended.is_set
-        )
+            self._url, body, rate=self._rate, duration_s=86_400, connections=4, keep=True, stop=self._ended.is_set,
+            expect=b'"FailedRecordCount":0',
+        )  # fmt: skip
 
     def end(self) -> Ledger:
         self._ended.set()

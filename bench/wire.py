@@ -11,9 +11,10 @@ from support.load import request_bytes
 STREAM = "events"
 
 
-def call(url: str, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+def call(url: str, operation: str, body: dict[str, Any] | bytes) -> dict[str, Any]:
     """Return the answer to an operation; raises HTTPError."""
-    head, _, data = request_bytes(url, operation, json.dumps(body).encode()).partition(b"\r\n\r\n")
+    encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head, _, data = request_bytes(url, operation, encoded).partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
     path = operation if operation.startswith("/") else "/"
     request = urllib.request.Request(url + path, data, headers)

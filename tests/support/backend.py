@@ -157,6 +157,17 @@ class Backend:
         )
 
 
+def memory_mb(backend: Backend) -> dict[str, float]:
+    """Return the proportional set size of each process, in MB."""
+    top = psutil.Process(backend.process.pid)
+    found = {}
+    for process in [top, *top.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a worker that has just ended
+            name = "supervisor" if process is top else " ".join(process.cmdline()[-2:])
+            found[name] = process.memory_full_info().pss / 1e6
+    return found
+
+
 def command_line(process: psutil.Process) -> str:
     """Return a process's command line; nothing once it has ended."""
     try:

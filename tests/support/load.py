@@ -16,7 +16,7 @@ import uvloop
 
 HEAD = (
     "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-amz-json-1.1\r\n{target}"
-    "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/kinesis/aws4_request, SignedHeaders=host, "
+    "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, "
     "Signature=00\r\nX-Amz-Date: 20260101T000000Z\r\nContent-Length: {length}\r\n\r\n"
 )
 
@@ -34,13 +34,13 @@ class Ledger:
 
 
 def request_bytes(url: str, operation: str, body: bytes) -> bytes:
-    """Return a POST of an operation: Kinesis's, that of a whole target (`DynamoDB_20120810.GetItem`), or of a path."""
-    path, target = (operation, "") if operation.startswith("/") else ("/", _target(operation))
-    return HEAD.format(path=path, host=urlsplit(url).netloc, target=target, length=len(body)).encode() + body
-
-
-def _target(operation: str) -> str:
-    return f"X-Amz-Target: {operation if '.' in operation else f'Kinesis_20131202.{operation}'}\r\n"
+    """Return a POST: an operation of Kinesis, a whole target (`DynamoDB_20120810.GetItem`), or a path of Lambda's."""
+    path, service, target = operation, "lambda", ""
+    if not operation.startswith("/"):
+        name = operation if "." in operation else f"Kinesis_20131202.{operation}"
+        path, service, target = "/", name.partition("_")[0].lower(), f"X-Amz-Target: {name}\r\n"
+    host = urlsplit(url).netloc
+    return HEAD.format(path=path, host=host, service=service, target=target, length=len(body)).encode() + body
 
 
 def put_records_body(stream: str, records: list[tuple[str, bytes]]) -> bytes:
@@ -99,6 +99,7 @@ async def _send(
     connections: int,
     keep: bool,
     operation: str,
+    expect: bytes,
     stop: Callable[[], bool],
 ) -> Ledger:
     ledger = Ledger()
@@ -133,7 +134,7 @@ async def _send(
                     connection = _Connection()
                     await asyncio.sleep(0.02)
                     continue
-                if status == 200 and (operation != "PutRecords" or b'"FailedRecordCount":0' in answer):
+                if status == 200 and expect in answer:
                     break
                 ledger.errors += 1
                 await asyncio.sleep(0.05)
@@ -165,9 +166,13 @@ def send(
     connections: int = 4,
     keep: bool = False,
     operation: str = "PutRecords",
+    expect: bytes = b"",
     stop: Callable[[], bool] = lambda: False,
 ) -> Ledger:
-    """Send bodies for `duration_s` seconds at `rate` records/s (None: as fast as they are answered)."""
+    """Send bodies for `duration_s` seconds at `rate` records/s (None: as fast as they are answered).
+
+    `expect` stands in every good answer; any other counts as an error, and its body is sent again.
+    """
     with contextlib.closing(uvloop.new_event_loop()) as loop:
         return loop.run_until_complete(
             _send(
@@ -179,6 +184,7 @@ def send(
                 connections=connections,
                 keep=keep,
                 operation=operation,
+                expect=expect,
                 stop=stop,
             )
         )
