@@ -27,11 +27,8 @@ test: .venv/.dev ## set up and run every test
 	@.ci/browser
 	$(BIN)/pytest -n auto --dist loadfile -rs tests/properties tests/crash tests/acceptance tests/browser
 
-bench: .venv/.dev ## measure ingest and the whole path, each beside what it is compared with
-	$(BIN)/python bench/ingest.py
-	$(BIN)/python bench/footprint.py
-	$(BIN)/python bench/table.py
-	$(BIN)/python bench/end_to_end.py
+bench: .venv/.bench ## measure everything beside what it is compared with, and write docs/benchmarks.md (QUICK=1: briefly)
+	$(BIN)/python bench/run.py $(if $(QUICK),--quick)
 
 format: .venv/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
@@ -41,7 +38,7 @@ wheel: .venv/.dev ## build the wheel into dist/
 	$(UV) build --wheel --quiet
 
 clean: ## remove everything that the targets made, but no data
-	rm -rf .venv .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .uv .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(UV):
 	$(PYTHON) -m venv .uv
@@ -54,3 +51,7 @@ $(UV):
 .venv/.dev: $(UV) uv.lock pyproject.toml
 	$(UV) sync --frozen --quiet
 	@touch $@ .venv/.run
+
+.venv/.bench: $(UV) uv.lock pyproject.toml
+	$(UV) sync --frozen --group bench --quiet
+	@touch $@ .venv/.dev .venv/.run

@@ -35,9 +35,7 @@ Resources:
 """
 SHARDS = 4
 RAW = "raw loop"
-BATCHES = [(500, requests) for requests in (1, 2, 4, 8)]
-SINGLE = (1, 32)
-PEER_LOADS = [(500, 1), (500, 8), SINGLE]
+LOADS = [(500, 1), (500, 2), (500, 4), (500, 8), (1, 32)]
 
 Load = tuple[int, int]  # records a request, requests under way
 
@@ -124,12 +122,12 @@ def measure(rounds: int, seconds: float) -> Runs:
             one.pin(SERVER_CORE)
         try:
             for _ in range(rounds):
-                for load in [*BATCHES, SINGLE]:
+                for load in LOADS:
                     run = headrace(backend, load, seconds)
                     run[RAW] = raw_loop(folder, max(1, round(run["group"])), seconds / 2)
                     runs[HEADRACE, load].append(run)
-                    for name in peers if load in PEER_LOADS else ():
-                        runs[name, load].append(peer(peers[name].url, load, seconds))
+                    for name, other in peers.items():
+                        runs[name, load].append(peer(other.url, load, seconds))
         finally:
             backend.stop()
     return runs
@@ -163,12 +161,11 @@ def main() -> int:
     arguments = parser.parse_args()
     rounds, seconds = (1, 1.0) if arguments.quick else (arguments.rounds, arguments.seconds)
     runs = measure(rounds, seconds)
-    loads = [*BATCHES, SINGLE]
-    figures = [figure(runs, load) for load in loads]
+    figures = [figure(runs, load) for load in LOADS]
     notes = [
         f"{each.name}: groups of {middle(runs[HEADRACE, load], 'group'):,.0f} records, "
         f"{middle(runs[HEADRACE, load], 'cpu_us'):.2f} us of the gateway's CPU a record"
-        for each, load in zip(figures, loads, strict=True)
+        for each, load in zip(figures, LOADS, strict=True)
     ]
     lost = {name: sum(run["lost"] for run in found) for (name, _), found in runs.items()}
     notes += [f"{name}: {count:+,.0f} records are not there" for name, count in lost.items() if count]

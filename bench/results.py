@@ -1,6 +1,6 @@
-"""What a benchmark found, kept under `.bench/results/` until `report.py` writes it down; and where it may work.
+"""What a benchmark found, kept under `.bench/` until `report.py` writes it down; and where it may work.
 
-A result belongs to one commit: `run.py` measures a section again once the code has changed.
+A result belongs to the code it was measured on: `run.py` measures a section again once that has changed.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import msgspec
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".bench"
-RESULTS = WORK / "results"
+CODE = ("src", "functions", "template.yaml", "bench", "tests/support", "uv.lock")
 SERVER_CORE, LOAD_CORE = 0, 1
 
 HEADRACE = "Headrace"
@@ -56,7 +57,8 @@ class Figure(msgspec.Struct, kw_only=True):
         """Return what it should reach, in words."""
         aims = [f"≥ {show(self.least)}"] if self.least is not None else []
         aims += [f"≤ {show(self.most)}"] if self.most is not None else []
-        return ", ".join(aims + [f"≥ {show(ratio)} × {name}" for name, ratio in self.ratio_to.items()])
+        aims += [f"≥ {show(ratio)} × {name}" for name, ratio in self.ratio_to.items() if name in self.beside]
+        return ", ".join(aims)
 
     def against(self, name: str) -> str:
         """Return what stands beside it, with the ratio to it."""
@@ -80,6 +82,7 @@ class Result(msgspec.Struct, kw_only=True):
     notes: list[str] = []
     series: dict[str, Any] = {}  # what a plot needs
     quick: bool = False
+    code: str = ""
     commit: str = ""
     at: str = ""
     machine: str = ""
@@ -87,10 +90,11 @@ class Result(msgspec.Struct, kw_only=True):
 
 def save(result: Result) -> int:
     """Print a result and keep it; return the command's exit code."""
-    result.commit, result.machine = commit(), machine()
+    result.code, result.commit, result.machine = code(), git("rev-parse", "--short=10", "HEAD"), machine()
     result.at = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{result.section}.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    path = _path(result.section, quick=result.quick)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
     for note in result.notes:
         print(note)
     for figure in result.figures:
@@ -99,12 +103,16 @@ def save(result: Result) -> int:
     return 0 if result.verified else 1
 
 
-def load(section: str) -> Result | None:
-    """Return what a section found last, if anything."""
+def load(section: str, *, quick: bool = False) -> Result | None:
+    """Return what a section found last, if anything; quick runs are kept apart."""
     try:
-        return msgspec.json.decode((RESULTS / f"{section}.json").read_bytes(), type=Result)
+        return msgspec.json.decode(_path(section, quick=quick).read_bytes(), type=Result)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def _path(section: str, *, quick: bool) -> Path:
+    return WORK / ("quick" if quick else "results") / f"{section}.json"
 
 
 def show(value: float) -> str:
@@ -114,14 +122,16 @@ def show(value: float) -> str:
     return f"{value:.3g}"
 
 
-def commit() -> str:
-    """Return the commit of the code, with a `+` if files under `src`, `functions` or `bench` differ from it."""
+def git(*arguments: str) -> str:
+    """Return what git answers; empty where there is no repository."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "src", "functions", "bench", "template.yaml")
-    return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
+def code() -> str:
+    """Return a hash of the committed code; empty if what is on the disk differs from it."""
+    if git("status", "--porcelain", "--", *CODE):
+        return ""
+    return sha256(git("rev-parse", *(f"HEAD:{path}" for path in CODE)).encode()).hexdigest()[:16]
 
 
 def machine() -> str:
