@@ -1,4 +1,4 @@
-"""Writes what the benchmarks found to `docs/benchmarks.md`, with its plots."""
+"""Writes what the benchmarks found to `docs/benchmarks.md`, with its plots, and the main figures to the README."""
 
 import ast
 from collections.abc import Iterable
@@ -16,6 +16,23 @@ SECTIONS = {
     "durability": "What an acknowledgement means",
 }
 
+README = ROOT / "README.md"
+MARKS = "<!-- written by `make bench` -->", "<!-- end -->"
+MAIN = (
+    "batches of 500, 1 under way",
+    "batches of 500, 8 under way",
+    "single puts on 32 connections",
+    "events through both functions",
+    "accepted to readable, beside 27,000 events/s, p99",
+    "point read, idle, p99",
+    "point read, beside 27,000 events/s, p50",
+    "point read, beside 27,000 events/s, p99",
+    "synchronous invokes, 4 connections",
+    "start until ready",
+    "idle memory, fresh",
+    "peak memory of all processes",
+)
+
 
 def write(*, quick: bool) -> None:
     """Write the results there are; those of quick runs stay out of the documentation."""
@@ -29,6 +46,24 @@ def write(*, quick: bool) -> None:
     page = folder / "benchmarks.md"
     page.write_text("\n\n".join(parts) + "\n")
     print(f"written: {page.relative_to(ROOT)}", flush=True)
+    if not quick:
+        _write_main(results)
+
+
+def _write_main(results: dict[str, Result]) -> None:
+    """Write the main figures into the README, between its marks; what is not verified stays out."""
+    figures = [figure for found in results.values() if found.verified for figure in found.figures]
+    main = [figure for name in MAIN for figure in figures if figure.name == name]
+    rows = [
+        [figure.name, f"{show(figure.value)} {figure.unit}", "; ".join(map(figure.against, figure.beside))]
+        for figure in main
+    ]
+    table = _table(("", HEADRACE, "in the same run"), rows)
+    commits = ", ".join(sorted({found.commit for found in results.values()}))
+    machines = "; ".join(sorted({found.machine for found in results.values()}))
+    before, _, rest = README.read_text().partition(MARKS[0])
+    after = rest.partition(MARKS[1])[2]
+    README.write_text(f"{before}{MARKS[0]}\n\n{table}\n\n({machines}; commit {commits})\n\n{MARKS[1]}{after}")
 
 
 def _head(results: Iterable[Result]) -> str:

@@ -4,6 +4,7 @@ A body that is right is decoded straight into types, with its base64, in C. What
 generic validator (shapes.py), which knows AWS's message for it.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from itertools import compress
 from typing import Annotated, Any
@@ -177,12 +178,13 @@ class Puts:
 
 def _parts(shards: Iterable[int], records: Iterable[_Entry]) -> dict[int, Part]:
     """Return the records by shard, given each one's, in order."""
-    parts: dict[int, Part] = {}
+    by_shard: defaultdict[int, list[_Entry]] = defaultdict(list)
     for shard, record in zip(shards, records, strict=True):
-        keys, datas = parts.get(shard) or parts.setdefault(shard, Part([], []))
-        keys.append(record.PartitionKey.encode())
-        datas.append(record.Data)
-    return parts
+        by_shard[shard].append(record)
+    return {
+        shard: Part([record.PartitionKey.encode() for record in those], [record.Data for record in those])
+        for shard, those in by_shard.items()
+    }
 
 
 def _size(record: _Entry) -> int:
