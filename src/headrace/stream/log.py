@@ -184,9 +184,10 @@ class Log:
     def append_parts(self, parts: dict[int, Part]) -> asyncio.Future[Appended]:
         """Append records that are sorted by shard already; the future resolves when they are on the medium.
 
-        The parts are the log's from then on. It fails with StorageError if the disk refused: none of the records then
-        counts, and appending works again as soon as the disk does. Raises UsageError for a shard the log does not have
-        or a record out of bounds, Throttled if too many bytes wait for the disk already; nothing is appended then.
+        The parts are the log's from then on, and none is empty. It fails with StorageError if the disk refused: none
+        of the records then counts, and appending works again as soon as the disk does. Raises UsageError for a shard
+        the log does not have or a record out of bounds, Throttled if too many bytes wait for the disk already; nothing
+        is appended then.
         """
         size = self._checked(parts)
         if self._closed:
