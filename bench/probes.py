@@ -17,6 +17,7 @@ from support.load import put_records_body, request_bytes
 DEVICES = 10_000
 NEWEST = 10
 PAUSE_S = 0.005  # between two reads beside a load
+LOOK_S = 0.005  # between two looks for events that can't be read yet
 _EVERY_S = 0.05
 _GIVE_UP_S = 60.0
 
@@ -75,7 +76,7 @@ def freshness(url: str, socket: Path, seconds: float) -> Freshness:
             if table.get(*key) is not None:
                 took.append(time.monotonic() - accepted)
                 del waiting[key]
-        time.sleep(0.002)
+        time.sleep(LOOK_S)
     sender.join()
     table.close()
     return Freshness(sorted(took), len(waiting))

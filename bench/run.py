@@ -5,13 +5,14 @@ verified result of the code as it is. `--quick` runs them briefly, to see that t
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import report
-from results import code, load
+from results import WORK, code, load
 
 
 def measured(section: str, *, quick: bool) -> bool:
@@ -27,6 +28,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="short runs, to see that they work")
     parser.add_argument("--again", action="store_true", help="run those too that have a result")
     arguments = parser.parse_args()
+    for left in WORK.glob("data-*"):  # of runs that were killed
+        shutil.rmtree(left, ignore_errors=True)
     failed = []
     for section in arguments.sections or report.SECTIONS:
         if not arguments.again and measured(section, quick=arguments.quick):
