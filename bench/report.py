@@ -17,6 +17,7 @@ SECTIONS = {
 }
 
 README = ROOT / "README.md"
+BUSY_PERCENT = 10
 MARKS = "<!-- written by `make bench` -->", "<!-- end -->"
 MAIN = (
     "batches of 500, 1 under way",
@@ -113,7 +114,7 @@ def _section(section: str, found: Result, *, plot: bool) -> str:
     ]
     parts = [
         f"## {SECTIONS[section]}",
-        f"`bench/{section}.py`, {found.at}, {'verified' if found.verified else '**not verified**'}.",
+        f"`bench/{section}.py`, {found.at}, {'verified' if found.verified else '**not verified**'}{_busy(found)}.",
         _docstring(section),
         _table(header, rows),
     ]
@@ -122,6 +123,12 @@ def _section(section: str, found: Result, *, plot: bool) -> str:
     if found.notes:
         parts.append("\n".join(f"- {note}" for note in found.notes))
     return "\n\n".join(parts)
+
+
+def _busy(found: Result) -> str:
+    """Return a warning where other work may have slowed the run."""
+    busy = f"; **the machine was busy**: other work had {found.busy:.0f} % of the processors before the start"
+    return busy if found.busy > BUSY_PERCENT else ""
 
 
 def _docstring(section: str) -> str:

@@ -5,14 +5,17 @@ verified result of the code as it is. `--quick` runs them briefly, to see that t
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
+
 import report
-from results import WORK, code, load
+from results import BUSY, WORK, code, load
 
 
 def measured(section: str, *, quick: bool) -> bool:
@@ -35,10 +38,12 @@ def main() -> int:
         if not arguments.again and measured(section, quick=arguments.quick):
             print(f"== {section}: measured already on this code", flush=True)
             continue
-        print(f"== {section}", flush=True)
+        busy = psutil.cpu_percent(2)
+        print(f"== {section} (other work has {busy:.0f} % of the processors)", flush=True)
         began = time.monotonic()
         command = [sys.executable, str(Path(__file__).with_name(f"{section}.py"))]
-        if subprocess.run(command + ["--quick"] * arguments.quick, check=False).returncode != 0:
+        environment = {**os.environ, BUSY: str(busy)}
+        if subprocess.run(command + ["--quick"] * arguments.quick, check=False, env=environment).returncode != 0:
             failed.append(section)
         print(f"== {section}: {time.monotonic() - began:.0f} s", flush=True)
     report.write(quick=arguments.quick)
