@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import plots
-from results import DURABILITY, HEADRACE, ROOT, WORK, Figure, Result, load, show
+from results import BUSY_PERCENT, DURABILITY, HEADRACE, ROOT, WORK, Figure, Result, load, show
 
 SECTIONS = {
     "ingest": "Ingest",
@@ -17,7 +17,6 @@ SECTIONS = {
 }
 
 README = ROOT / "README.md"
-BUSY_PERCENT = 10
 MARKS = "<!-- written by `make bench` -->", "<!-- end -->"
 MAIN = (
     "batches of 500, 1 under way",

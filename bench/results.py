@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".bench"
 CODE = ("src", "functions", "template.yaml", "bench", "tests/support", "uv.lock")
 SERVER_CORE, LOAD_CORE = 0, 1
+BUSY_PERCENT = 10  # of the processors: more, and a figure is not what it could be
 BUSY = "BENCH_BUSY"  # the variable in which run.py tells how busy the machine was before
 
 HEADRACE = "Headrace"
@@ -93,7 +94,7 @@ class Result(msgspec.Struct, kw_only=True):
 def save(result: Result) -> int:
     """Print a result and keep it; return the command's exit code."""
     result.code, result.commit, result.machine = code(), git("rev-parse", "--short=10", "HEAD"), machine()
-    result.busy = float(os.environ.get(BUSY, 0.0))
+    result.busy = float(os.environ.get(BUSY, "0"))
     result.at = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     path = _path(result.section, quick=result.quick)
     path.parent.mkdir(parents=True, exist_ok=True)
