@@ -1,7 +1,8 @@
 """Every benchmark, one after the other, and what they found written to `docs/benchmarks.md`.
 
 Each is a command of its own and keeps its result under `.bench/`: interrupted or repeated, only those run that have no
-verified result of the code as it is, from a machine that had nothing else to do. `--quick` runs them briefly, to see that they work, and writes to `.bench/quick/`.
+verified result of the code as it is, from a machine that had nothing else to do. `--quick` runs them briefly, to see
+that they work, and writes to `.bench/quick/`.
 """
 
 import argparse
