@@ -73,6 +73,11 @@ class Layout:
         return self.data / "lifecycle"
 
     @property
+    def archive(self) -> Path:
+        """Return the folder in which compaction and readers of the archive work: nothing in it is kept for long."""
+        return self.data / "archive"
+
+    @property
     def logs(self) -> Path:
         """Return the folder of logs: `<process>.log` and `functions/<function>/<slot>.log`."""
         return self.data / "logs"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -123,10 +122,3 @@ def test_files_that_are_no_parquet(send: Any, tmp_path: Path) -> None:
     assert "wildcard" in send(tmp_path / "d[1].parquet").stderr
     (tmp_path / "e").write_bytes(whole)
     assert send(tmp_path / "e", "--format", "parquet").exit_code == 0
-
-
-def test_without_the_extra_it_is_named(send: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path / "a.parquet", "'d' AS device_id")
-    monkeypatch.setitem(sys.modules, "duckdb", None)
-    result = send(path)
-    assert result.exit_code == 2 and "pip install 'headrace[parquet]'" in result.stderr

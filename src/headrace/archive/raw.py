@@ -3,6 +3,7 @@
 The same records make the same objects, in name and bytes: a batch that is repeated replaces its own.
 """
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -18,6 +19,11 @@ from headrace.event.lambda_event import LambdaRecord, arrival_ms, shard_of, stre
 VERSION = 1
 SUFFIX = ".ndjson.zst"
 _HOUR_S = 3600
+_KEY = re.compile(
+    r"raw/dt=\d{4}-\d\d-\d\d/hour=\d\d/(?P<stream>.+)-(?P<shard>shardId-\d{12})-(?P<first>\d+)-(?P<last>\d+)"
+    r"-(?P<count>[1-9]\d*)-(?P<digest>[0-9a-f]{16})\.ndjson\.zst",
+    re.ASCII,
+)
 # The fastest of the regular levels: 0.5 us and 40 bytes an event of 150 bytes; level 3 takes longer and writes more.
 _compressor = zstandard.ZstdCompressor(level=1, write_checksum=True)
 
@@ -40,6 +46,17 @@ class Line(msgspec.Struct, frozen=True):
     arrived_us: int
     data: msgspec.Raw = msgspec.Raw()
     data_b64: str | None = None
+
+
+class Name(NamedTuple):
+    """What an object's key says: the sequence numbers of its first and last line, and how many lines it has."""
+
+    stream: str
+    shard: str
+    first: str
+    last: str
+    records: int
+    digest: str
 
 
 _lines = msgspec.json.Decoder(Line).decode_lines
@@ -75,6 +92,20 @@ def objects(records: Iterable[LambdaRecord]) -> list[RawObject]:
 def lines(body: bytes) -> list[Line]:
     """Return the records of a raw object; raises zstandard.ZstdError where it is damaged."""
     return _lines(zstandard.ZstdDecompressor().decompress(body))
+
+
+def parse_key(key: str) -> Name | None:
+    """Return what a raw object's key says; None for a key that `objects` does not make."""
+    found = _KEY.fullmatch(key)
+    if found is None:
+        return None
+    stream, shard, first, last, records, digest = found.groups()
+    return Name(stream, shard, first, last, int(records), digest)
+
+
+def is_whole(name: Name, body: bytes) -> bool:
+    """Return whether an object's bytes are those that were put."""
+    return sha256(body).hexdigest()[:16] == name.digest
 
 
 def _head(stream: str, shard: str) -> str:

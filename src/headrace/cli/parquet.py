@@ -29,17 +29,13 @@ class Column(NamedTuple):
 
 
 class ParquetSource(Source):
-    """A Parquet file. Raises UsageError where DuckDB is not installed."""
+    """A Parquet file."""
 
     unit = "row"
 
     def __init__(self, path: Path) -> None:
-        try:
-            import duckdb
-        except ImportError:
-            raise UsageError(
-                "Sending Parquet needs DuckDB, which is not installed.", "Install it: pip install 'headrace[parquet]'"
-            ) from None
+        import duckdb
+
         if any(character in str(path) for character in "*?["):
             raise UsageError(f"{path}: the name holds a wildcard (*, ? or [).", "Rename the file to send it.")
         super().__init__(path)

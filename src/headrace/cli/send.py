@@ -59,7 +59,6 @@ def send_command(
 
     A record a row, or --pack N. Rows of one device keep the file's order. Every row gets an identity made of the
     file's digest and its place, so sending a file again, or going on after an interruption, stores nothing twice.
-    Parquet needs the extra: pip install 'headrace[parquet]'.
     """
     zone = _zone(tz) if tz else None
     if device_id is not None and not 1 <= len(device_id) <= KEY_CHARACTERS_MAX:

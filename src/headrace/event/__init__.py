@@ -21,7 +21,7 @@ from msgspec import Raw
 
 from headrace.event import aggregate, jsontext, times
 from headrace.event.jsontext import Malformed
-from headrace.event.lambda_event import LambdaRecord
+from headrace.event.lambda_event import LambdaRecord, arrival_ms
 from headrace.table.base import ITEM_BYTES_MAX, PARTITION_BYTES_MAX, Item
 
 AHEAD_MS_MAX = 5 * 60 * 1000  # a time further ahead of arrival is replaced by arrival
@@ -49,6 +49,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     device_time: bytes | None = None  # what was sent as the time, where arrival replaced it
     flags: tuple[str, ...] = ()  # clock_ahead, non_finite
     non_finite: int = 0  # how many NaN and Infinity became null
+    bytes_sent: int = 0  # of its own JSON as it came, without spaces around it; null stands for what is not finite
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -70,20 +71,22 @@ def decode(record: LambdaRecord) -> list[Event | Fault]:
     """Return the events of a record of the Lambda event, in order, with a fault in the place of each that is none."""
     kinesis = record["kinesis"]
     data = pybase64.b64decode(kinesis["data"])
-    key = kinesis["partitionKey"]
-    sequence = kinesis["sequenceNumber"]
-    arrival = _arrival(kinesis["approximateArrivalTimestamp"])
+    return decode_data(data, kinesis["partitionKey"], kinesis["sequenceNumber"], arrival_ms(record))
+
+
+def decode_data(data: bytes, key: str, sequence: str, arrived_ms: int) -> list[Event | Fault]:
+    """Return the events of a record as `decode` does, from its parts."""
+    arrival = _arrival(arrived_ms)
     if data[:1] == b"{":
         try:
-            return [_event(jsontext.members(data), key, sequence + _ONLY, arrival)]
+            return [_event(jsontext.members(data), len(data.rstrip()), key, sequence + _ONLY, arrival)]
         except Malformed:
             pass  # the long way finds out what is wrong
     return _bounded(_found(data, key, sequence, arrival), len(data))
 
 
 @lru_cache(maxsize=1024)
-def _arrival(timestamp: float) -> _Arrival:
-    ms = round(timestamp * 1000)
+def _arrival(ms: int) -> _Arrival:
     return _Arrival(ms, times.from_us(ms * 1000), times.from_us((ms + AHEAD_MS_MAX) * 1000))
 
 
@@ -122,7 +125,9 @@ def _documents(text: bytes, key: str, place: str, arrival: _Arrival, subsequence
             end = start + len(element)
             non_finite = bisect_left(nulls, end) - bisect_left(nulls, start)
         try:
-            yield _event(jsontext.members(element), key, f"{place}.{index:06d}", arrival, non_finite)
+            yield _event(
+                jsontext.members(element), len(element.strip()), key, f"{place}.{index:06d}", arrival, non_finite
+            )
         except Malformed as fault:
             yield Fault(fault.reason, fault.message, subsequence, index)
 
@@ -159,7 +164,9 @@ def _bounded(found: Iterable[Event | Fault], record_bytes: int) -> list[Event | 
     return kept
 
 
-def _event(members: dict[str, Raw], key: str, default_id: str, arrival: _Arrival, non_finite: int = 0) -> Event:
+def _event(
+    members: dict[str, Raw], size: int, key: str, default_id: str, arrival: _Arrival, non_finite: int = 0
+) -> Event:
     """Return the event of a JSON object's members; raises Malformed with the reason of the fault."""
     sent_device, sent_time, sent_id = members.pop("device_id", None), members.pop("time", None), members.pop("id", None)
     try:  # three plain strings: nearly every event
@@ -183,7 +190,7 @@ def _event(members: dict[str, Raw], key: str, default_id: str, arrival: _Arrival
     if "measure" in members and "value" in members:
         _unfold(members)
     readings = jsontext.encode(members)
-    event = Event(device_id, time, identity, arrival.ms, readings, device_time, flags, non_finite)
+    event = Event(device_id, time, identity, arrival.ms, readings, device_time, flags, non_finite, size)
     if len(readings) > _SMALL or device_time:
         _check_size(event)
     return event

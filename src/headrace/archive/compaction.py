@@ -1,0 +1,283 @@
+"""Compaction: raw objects become Parquet files by day of event time, each identity once (`docs/formats.md`).
+
+    summary = compact(bucket, folder, readings=("temperature", "humidity"), lifecycle=rules)
+
+A run takes the raw objects that are not tagged `compacted`, some at a time: it writes new files, reads them back, puts
+them in the bucket, puts them in the catalogue a day at a time, and then tags the raw objects. Readers look at raw
+objects first and at the catalogue then, and count each identity once, so at every moment they see each event once.
+Whatever ends a run, the next one goes on: files that never came into the catalogue are removed, and events that did are
+known by their identity when their raw objects are read again.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from headrace import clock, disk
+from headrace.archive import columns, day, merging, raw, staging
+from headrace.archive.base import COLD_CLASSES, Bucket, ObjectInfo
+from headrace.archive.catalogue import FILES, Catalogue, File, Run, merged
+from headrace.archive.columns import text_sql
+from headrace.archive.engine import DEFAULT, Limits, connected
+from headrace.archive.staging import Problem, Staging
+from headrace.errors import Conflict, DataDirectoryError
+from headrace.record import parse_sequence_number
+
+TAG = "compacted"
+GRACE_MS = 3_600_000  # for readers that began before a file was replaced
+ROUND_BYTES = 512 * 1024 * 1024  # of raw objects, compressed: some 20 million events
+ROUND_OBJECTS = 20_000
+CHUNK_OBJECTS = 256  # read by one statement
+CLUSTER_DAYS = 8  # from which on a round's rows are put in order of days first
+LOCK, CATALOGUE_LOCK, _PENDING = "lock", "catalogue.lock", "pending.json"
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """What a run did. `problems` are texts for people, one an object or day that could not be used; the rest was."""
+
+    objects: int = 0  # raw objects compacted
+    records: int = 0  # their lines
+    events: int = 0  # that were new
+    duplicates: int = 0  # that were there already, or came twice
+    faults: int = 0  # that are no events; the failures bucket has them
+    exact: int = 0  # records that were decoded one by one
+    days: int = 0  # that changed
+    files: int = 0  # written
+    bytes: int = 0
+    deleted: int = 0  # files replaced before and deleted now
+    duration_ms: int = 0
+    problems: list[str] = []
+
+
+def compact(
+    bucket: Bucket,
+    folder: Path,
+    *,
+    readings: Iterable[str],
+    lifecycle: Iterable[Mapping[str, Any]] = (),
+    limits: Limits = DEFAULT,
+    now_ms: int | None = None,
+    round_bytes: int = ROUND_BYTES,
+    grace_ms: int = GRACE_MS,
+) -> Summary:
+    """Compact what the archive's bucket holds, and return what was done.
+
+    `folder` is the archive's own work folder (`Layout.archive`), on the bucket's disk at best; `readings` are those
+    that the template names; `lifecycle` are the bucket's rules. Raises Conflict if another compaction is at work,
+    StorageError if the disk refuses: nobody then sees anything of what was not finished, and the next run goes on.
+    """
+    disk.make_folder(folder)
+    try:
+        with disk.locked(folder / LOCK, "headrace compaction"):
+            return _Run(bucket, folder, readings, lifecycle, limits, now_ms, grace_ms).all(round_bytes)
+    except DataDirectoryError as error:
+        if not isinstance(error.__context__, BlockingIOError):
+            raise
+        raise Conflict(
+            "Another compaction of this archive is at work.", "Wait until it is done; see: headrace jobs"
+        ) from None
+
+
+class _Run:
+    def __init__(
+        self,
+        bucket: Bucket,
+        folder: Path,
+        readings: Iterable[str],
+        lifecycle: Iterable[Mapping[str, Any]],
+        limits: Limits,
+        now_ms: int | None,
+        grace_ms: int,
+    ) -> None:
+        self._bucket = bucket
+        self._folder = folder
+        self._typed = columns.typed(readings)
+        self._warm_days = merging.warm_days_of(lifecycle, FILES)
+        self._limits = limits
+        self._now_ms = clock.now_ms() if now_ms is None else now_ms
+        self._grace_ms = grace_ms
+        self._catalogue = Catalogue(bucket, folder / CATALOGUE_LOCK)
+        self._changed: set[str] = set()
+        self._summary = Summary()
+
+    def all(self, round_bytes: int) -> Summary:
+        """Clean up after runs before, then do round after round."""
+        began = clock.monotonic_s()
+        self._clean()
+        for infos in _rounds(pending(self._bucket), round_bytes):
+            work = self._folder / f"run-{uuid4().hex[:8]}"
+            disk.make_folder(work)
+            try:
+                self._round(infos, work)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+        self._summary.days = len(self._changed)
+        self._summary.duration_ms = round(1000 * (clock.monotonic_s() - began))
+        return self._summary
+
+    def _clean(self) -> None:
+        """Remove what a run that was ended left, and files that were replaced long enough ago."""
+        for left in self._folder.glob("run-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        known: set[str] = set()
+        for date in self._catalogue.days():
+            manifest = self._catalogue.manifest(date)
+            known |= {file.key for file in manifest.files}
+            gone = {each.key for each in manifest.replaced if each.at_ms + self._grace_ms <= self._now_ms}
+            for key in gone:
+                self._bucket.delete(key)
+            if gone:
+                self._catalogue.forget(gone)
+            self._summary.deleted += len(gone)
+        path = self._folder / _PENDING
+        if path.exists():
+            for key in msgspec.json.decode(path.read_bytes(), type=list[str]):
+                if key not in known:
+                    self._bucket.delete(key)
+            path.unlink()
+
+    def _round(self, infos: Sequence[ObjectInfo], work: Path) -> None:
+        with connected(work, self._limits) as connection:
+            staged = Staging(connection, self._bucket, work, self._typed)
+            keys = iter([info.key for info in infos])
+            while chunk := list(islice(keys, CHUNK_OBJECTS)):
+                staged.add(chunk)
+            self._problems(staged.problems)
+            events = staged.events
+            outcomes = self._days(connection, work)
+        self._publish(outcomes)
+        self._count(staged, events, outcomes)
+        self._finish(staged, {info.key: info for info in infos})
+
+    def _days(self, connection: Any, work: Path) -> list[day.Outcome]:
+        """Write the files of each day; return what to publish."""
+        found = connection.execute(
+            f"SELECT CAST(CAST(time AS DATE) AS VARCHAR), count(*) FROM {staging.TABLE} GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+        if len(found) > CLUSTER_DAYS:
+            connection.execute(f"CREATE TABLE clustered AS SELECT * FROM {staging.TABLE} ORDER BY CAST(time AS DATE)")
+            connection.execute(f"DROP TABLE {staging.TABLE}")
+            connection.execute(f"ALTER TABLE clustered RENAME TO {staging.TABLE}")
+        outcomes = []
+        for date, _ in found:
+            start = f"TIMESTAMP {text_sql(date)}"
+            where = f"time >= {start} AND time < {start} + INTERVAL 1 DAY"
+            if date == "9999-12-31":
+                where = f"time >= {start}"
+            plan = self._plan(date)
+            outcome = day.write(
+                connection,
+                self._bucket,
+                work,
+                date,
+                plan,
+                self._typed,
+                f"(SELECT * FROM {staging.TABLE} WHERE {where})",
+            )
+            if outcome.events:
+                outcomes.append(outcome)
+        return outcomes
+
+    def _plan(self, date: str) -> merging.Plan:
+        files = self._catalogue.manifest(date).files
+        return merging.plan(files, self._unreadable(date, files), self._now_ms, self._warm_days)
+
+    def _unreadable(self, date: str, files: Sequence[File]) -> set[str]:
+        """Return the files of a day that are cold, gone or damaged; what should not be so is a problem."""
+        infos = {info.key: info for info in self._bucket.list(f"{FILES}dt={date}/")} if files else {}
+        unreadable = set()
+        for file in files:
+            info = infos.get(file.key)
+            if info is not None and info.size == file.bytes and info.storage_class not in COLD_CLASSES:
+                continue
+            unreadable.add(file.key)
+            if info is None:
+                self._problem(Problem(file.key, "is in the catalogue, and not in the bucket", _PUT_BACK))
+            elif info.size != file.bytes:
+                self._problem(
+                    Problem(file.key, f"has {info.size:,} bytes, and not the {file.bytes:,} written", _PUT_BACK)
+                )
+        return unreadable
+
+    def _publish(self, outcomes: Sequence[day.Outcome]) -> None:
+        """Put the files in the bucket, then in the catalogue."""
+        written = [each for outcome in outcomes for each in outcome.written]
+        path = self._folder / _PENDING
+        disk.write_file(path, msgspec.json.encode([each.file.key for each in written]))
+        for each in written:
+            self._bucket.put_file(each.file.key, each.path)
+        for outcome in outcomes:
+            self._catalogue.change(outcome.day, lambda manifest, one=outcome: one.applied(manifest, self._now_ms))  # type: ignore[misc]
+        path.unlink()
+
+    def _finish(self, staged: Staging, infos: Mapping[str, ObjectInfo]) -> None:
+        """Note which records are compacted, and tag their objects: from now on they may be deleted."""
+        runs: dict[str, list[Run]] = {}
+        for one in staged.staged:
+            runs.setdefault(f"{one.name.stream}/{one.name.shard}", []).extend(_runs(self._bucket, one))
+        self._catalogue.add_compacted({shard: merged(found) for shard, found in runs.items()})
+        for one in staged.staged:
+            self._bucket.tag(one.key, {**infos[one.key].tags, TAG: "true"})
+        self._summary.objects += len(staged.staged)
+
+    def _count(self, staged: Staging, staged_events: int, outcomes: Sequence[day.Outcome]) -> None:
+        summary = self._summary
+        events = sum(outcome.events for outcome in outcomes)
+        written = [each.file for outcome in outcomes for each in outcome.written]
+        self._changed |= {outcome.day for outcome in outcomes}
+        summary.records += staged.records
+        summary.exact += staged.exact
+        summary.faults += staged.faults
+        summary.events += events
+        summary.duplicates += staged_events - events
+        summary.files += len(written)
+        summary.bytes += sum(file.bytes for file in written)
+
+    def _problems(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self._problem(problem)
+
+    def _problem(self, problem: Problem) -> None:
+        if (text := str(problem)) not in self._summary.problems:
+            self._summary.problems.append(text)
+
+
+_PUT_BACK = (
+    "Put it back from a backup under the same name. What is new for its day goes to another file meanwhile, "
+    "so nothing is lost or doubled."
+)
+
+
+def pending(bucket: Bucket) -> Iterator[ObjectInfo]:
+    """Yield the raw objects that are not compacted yet, in the order of their keys."""
+    return (info for info in bucket.list("raw/", tags=True) if info.tags.get(TAG) != "true")
+
+
+def _rounds(infos: Iterable[ObjectInfo], bytes_max: int) -> Iterator[list[ObjectInfo]]:
+    """Yield the objects some at a time. The listing is read to its end first: a round changes what it would say."""
+    group: list[ObjectInfo] = []
+    size = 0
+    for info in list(infos):
+        if group and (size + info.size > bytes_max or len(group) >= ROUND_OBJECTS):
+            yield group
+            group, size = [], 0
+        group.append(info)
+        size += info.size
+    if group:
+        yield group
+
+
+def _runs(bucket: Bucket, one: staging.Object) -> list[Run]:
+    """Return the numbers of an object's records; none where they are not numbered as ours are."""
+    if one.source is None:
+        return []
+    first, last = (parse_sequence_number(text).number for text in (one.name.first, one.name.last))
+    if one.name.records == last - first + 1:
+        return [(first, last)]
+    numbers = (parse_sequence_number(line.seq).number for line in raw.lines(bucket.get(one.key)))
+    return merged((number, number) for number in numbers)

@@ -1,0 +1,63 @@
+"""DuckDB as the archive uses it: bounded in memory, alone in its folder, silent. It is imported when first needed."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from headrace.archive.columns import text_sql
+from headrace.errors import HeadraceError, StorageError
+
+
+class Limits(NamedTuple):
+    """What a piece of work may take; what does not fit in memory goes to the disk."""
+
+    memory_mb: int = 1024
+    threads: int = 2
+
+
+DEFAULT = Limits()
+
+
+@contextlib.contextmanager
+def connected(folder: Path, limits: Limits) -> Iterator[Any]:
+    """Yield a DuckDB connection that spills into `folder`; its errors become ones that say what to do."""
+    import duckdb
+
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "threads": limits.threads,
+        "memory_limit": f"{limits.memory_mb}MB",
+        "temp_directory": str(folder / "spilled"),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    connection = duckdb.connect(config=config)
+    try:
+        connection.execute("SET enable_progress_bar = false")  # it would go to standard output
+        yield connection
+    except duckdb.OutOfMemoryException as error:
+        raise StorageError(
+            f"The archive's work needs more room than there is: {_first_line(error)}",
+            f"Free space on the disk of {folder}, or allow more memory: HEADRACE_ARCHIVE_MEMORY_MB.",
+        ) from error
+    except duckdb.IOException as error:
+        raise StorageError(
+            f"The archive's files can't be read or written: {_first_line(error)}",
+            f"Is the disk of {folder} full, or was a file removed meanwhile? Then run it again.",
+        ) from error
+    except duckdb.Error as error:
+        raise HeadraceError(
+            f"DuckDB refused: {_first_line(error)}", "Run it again; if it stays so, report it."
+        ) from error
+    finally:
+        connection.close()
+
+
+def parquet_sql(paths: Sequence[str], *, by_name: bool = True) -> str:
+    """Return SQL that reads Parquet files as one relation; by name where their columns may differ."""
+    names = ", ".join(map(text_sql, paths))
+    return f"read_parquet([{names}], union_by_name = {str(by_name).lower()}, hive_partitioning = false)"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

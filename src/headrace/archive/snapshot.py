@@ -1,0 +1,234 @@
+"""What the archive holds at one moment, raw and compacted, each identity once, as Parquet files that any engine reads.
+
+    with snapshot.open(bucket, folder, readings=names) as taken:
+        taken.relation(connection)      # DuckDB: the views `events` and `readings`
+        spark.read.option("mergeSchema", "true").parquet(*taken.files)
+
+The raw objects that are not compacted are listed first and the catalogue is read then: what is compacted in between is
+seen twice, never not at all, and what is seen twice is known by its identity. Their events become one temporary file,
+as do those of `unchecked` files that are nowhere else. The files stay readable while compaction goes on, for an hour at
+least; the temporary ones until the context ends.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from headrace import disk
+from headrace.archive import columns, compaction, staging
+from headrace.archive.base import Bucket
+from headrace.archive.catalogue import Catalogue, File, Range
+from headrace.archive.columns import names_sql, schema, text_sql
+from headrace.archive.engine import DEFAULT, Limits, connected, parquet_sql
+from headrace.archive.sorting import copy, first_of_each_sql
+from headrace.archive.staging import Problem, Staging
+from headrace.errors import InvalidObjectState, NotFound, Unavailable
+
+_FOLDER = "snapshots"
+TRIES = 3
+_IDENTITY = names_sql(columns.IDENTITY)
+ALL = Range()
+
+
+class _Removed(Exception):
+    """A raw object was deleted after it was listed."""
+
+
+class Snapshot:
+    """The files of a snapshot (at least one), and which events of them are meant (`wanted`).
+
+    `typed` names the readings that have a column; `cold` the keys that were left out because they are cold, `problems`
+    the raw objects that could not be read.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        wanted: Range,
+        typed: tuple[str, ...],
+        is_uniform: bool,
+        cold: Sequence[str],
+        problems: Sequence[Problem],
+    ) -> None:
+        self.files = tuple(files)
+        self.wanted = wanted
+        self.typed = typed
+        self.cold = tuple(cold)
+        self.problems = tuple(problems)
+        self._is_uniform = is_uniform
+
+    def sql(self) -> str:
+        """Return a SELECT of the events in DuckDB's SQL, with the columns of `columns.schema(typed)`."""
+        names = names_sql(schema(self.typed))
+        return f"SELECT {names} FROM {parquet_sql(list(self.files), by_name=not self._is_uniform)}{_where(self.wanted)}"
+
+    def relation(self, connection: Any) -> None:
+        """Create the temporary views `events` and `readings` on a DuckDB connection.
+
+        `readings` has a row a number that an event says: device_id, time, id, reading, value (DOUBLE), arrived_at.
+        """
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW events AS {self.sql()}")
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW readings AS {readings_sql(self.typed)}")
+
+
+def readings_sql(typed: Sequence[str]) -> str:
+    """Return a SELECT over `events` of all readings, in DuckDB's SQL; whether one has a column makes no difference."""
+    parts = [
+        f"SELECT device_id, time, id, {text_sql(name)} AS reading, {columns.name_sql(name)} AS value, arrived_at "
+        f"FROM events WHERE {columns.name_sql(name)} IS NOT NULL"
+        for name in typed
+    ]
+    known = "".join(f" WHEN {text_sql(name)} THEN {columns.name_sql(name)} IS NOT NULL" for name in typed)
+    has_column = f"CASE member.key{known} ELSE false END" if known else "false"
+    text = "CAST(member.value AS VARCHAR)"
+    parts.append(
+        f"SELECT events.device_id, events.time, events.id, member.key, TRY_CAST({text} AS DOUBLE), events.arrived_at "
+        "FROM events, json_each(events.readings) AS member "
+        f"WHERE {text} >= '-' AND {text} < ':' AND isfinite(TRY_CAST({text} AS DOUBLE)) AND NOT {has_column}"
+    )
+    return " UNION ALL ".join(parts)
+
+
+@contextlib.contextmanager
+def open(
+    bucket: Bucket,
+    folder: Path,
+    *,
+    readings: Iterable[str],
+    wanted: Range = ALL,
+    leave_out_cold: bool = False,
+    limits: Limits = DEFAULT,
+) -> Iterator[Snapshot]:
+    """Take a snapshot of the events that are wanted; `folder` and `readings` as for `compaction.compact`.
+
+    Raises InvalidObjectState if a file that may hold such events is cold, unless cold files are to be left out, and
+    NotFound if one is in the catalogue and not in the bucket. Raw objects that can't be read are in `problems`.
+    """
+    with _work_folder(folder / _FOLDER) as work:
+        taking = _Taking(bucket, folder, work, columns.typed(readings), wanted, leave_out_cold, limits)
+        yield taking.take()
+
+
+class _Taking:
+    def __init__(
+        self,
+        bucket: Bucket,
+        folder: Path,
+        work: Path,
+        typed: tuple[str, ...],
+        wanted: Range,
+        leave_out_cold: bool,
+        limits: Limits,
+    ) -> None:
+        self._bucket = bucket
+        self._catalogue = Catalogue(bucket, folder / compaction.CATALOGUE_LOCK)
+        self._work = work
+        self._typed = typed
+        self._wanted = wanted
+        self._leave_out_cold = leave_out_cold
+        self._limits = limits
+        self._cold: list[str] = []
+
+    def take(self) -> Snapshot:
+        """Take it, and take it again if a raw object was compacted and deleted for good before it could be read."""
+        for _ in range(TRIES):
+            self._cold = []
+            try:
+                return self._take()
+            except _Removed:
+                continue
+        raise Unavailable("Raw objects are removed faster than they can be read.", "Try again.")
+
+    def _take(self) -> Snapshot:
+        raw = [info.key for info in compaction.pending(self._bucket)]  # before the catalogue
+        days = [day for day in self._catalogue.days() if self._wanted.wants_day(day)]
+        files = [file for day in days for file in self._catalogue.manifest(day).files if self._wanted.wants(file)]
+        checked = {file: path for file in files if not file.unchecked and (path := self._path(file))}
+        unchecked = {file: path for file in files if file.unchecked and (path := self._path(file))}
+        typed = columns.typed((*self._typed, *(name for file in files for name in file.typed)))
+        paths = list(checked.values())
+        is_uniform = all(file.typed == typed for file in checked)
+        problems: list[Problem] = []
+        if raw or unchecked or not paths:
+            paths.append(self._rest(raw, checked, list(unchecked.values()), typed, problems))
+        return Snapshot(paths, self._wanted, typed, is_uniform, self._cold, problems)
+
+    def _path(self, file: File) -> str | None:
+        """Return where a file is; None where it is cold and to be left out."""
+        try:
+            return self._bucket.location(file.key)
+        except InvalidObjectState:
+            if not self._leave_out_cold:
+                raise
+            self._cold.append(file.key)
+            return None
+        except NotFound as error:
+            raise NotFound(
+                f"{file.key} is in the catalogue, and not in the bucket: its {file.rows:,} events are missing.",
+                "Put it back from a backup under the same name.",
+            ) from error
+
+    def _rest(
+        self,
+        raw: Sequence[str],
+        checked: Mapping[File, str],
+        unchecked: Sequence[str],
+        typed: tuple[str, ...],
+        problems: list[Problem],
+    ) -> str:
+        """Write the events that are in no checked file to a file of their own; return where it is."""
+        path = self._work / "rest.parquet"
+        where = _where(self._wanted)
+        with connected(self._work, self._limits) as connection:
+            staged = Staging(connection, self._bucket, self._work, typed)
+            staged.add(raw)
+            if staged.removed:
+                raise _Removed
+            problems += staged.problems
+            select = f"SELECT * FROM {staging.TABLE}{where}"
+            if unchecked:
+                older = f"SELECT *, 0 AS part FROM {parquet_sql(unchecked)}{where}"
+                select = f"{older} UNION ALL BY NAME SELECT *, 1 AS part FROM ({select})"
+            connection.execute(f"CREATE TEMP TABLE rest AS {select}")
+            connection.execute("ALTER TABLE rest ADD COLUMN IF NOT EXISTS part INTEGER")
+            (least, most) = connection.execute("SELECT epoch_us(min(time)), epoch_us(max(time)) FROM rest").fetchone()
+            near = [place for file, place in checked.items() if least is not None and _overlaps(file, least, most)]
+            rows = "rest"
+            if near:
+                rows = f"(SELECT * FROM rest ANTI JOIN (FROM {parquet_sql(near)}{where}) USING ({_IDENTITY}))"
+            copy(connection, first_of_each_sql(rows, tuple(schema(typed))), path)
+        return str(path)
+
+
+def _overlaps(file: File, least_us: int, most_us: int) -> bool:
+    return file.first_time <= most_us and least_us <= file.last_time
+
+
+def _where(wanted: Range) -> str:
+    conditions = []
+    if wanted.start_us is not None:
+        conditions.append(f"time >= make_timestamp({wanted.start_us})")
+    if wanted.end_us is not None:
+        conditions.append(f"time < make_timestamp({wanted.end_us})")
+    if wanted.device is not None:
+        conditions.append(f"device_id = {text_sql(wanted.device)}")
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+@contextlib.contextmanager
+def _work_folder(parent: Path) -> Iterator[Path]:
+    """Yield a folder that is gone afterwards; what processes that were ended have left goes as well."""
+    disk.make_folder(parent)
+    with contextlib.ExitStack() as stack:
+        with disk.held_file(parent / "lock"):  # between the making of a folder and its lock nobody removes it
+            for left in parent.iterdir():
+                if left.is_dir() and not disk.is_locked(left / "lock"):
+                    shutil.rmtree(left, ignore_errors=True)
+            work = parent / uuid4().hex
+            work.mkdir()
+            stack.enter_context(disk.locked(work / "lock", "a snapshot"))
+        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        yield work
