@@ -12,7 +12,7 @@ least; the temporary ones until the context ends.
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,7 +21,7 @@ from headrace import disk
 from headrace.archive import columns, compaction, staging
 from headrace.archive.base import Bucket
 from headrace.archive.catalogue import Catalogue, File, Range
-from headrace.archive.columns import names_sql, schema, text_sql
+from headrace.archive.columns import name_sql, names_sql, schema, text_sql
 from headrace.archive.engine import DEFAULT, Limits, connected, parquet_sql
 from headrace.archive.sorting import copy, first_of_each_sql
 from headrace.archive.staging import Problem, Staging
@@ -40,8 +40,8 @@ class _Removed(Exception):
 class Snapshot:
     """The files of a snapshot (at least one), and which events of them are meant (`wanted`).
 
-    `typed` names the readings that have a column; `cold` the keys that were left out because they are cold, `problems`
-    the raw objects that could not be read.
+    `typed` names the readings that have a column, maybe in some files only; `cold` the keys that were left out because
+    they are cold, `problems` the raw objects that could not be read.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Snapshot:
         files: Sequence[str],
         wanted: Range,
         typed: tuple[str, ...],
+        missing: Collection[str],
         is_uniform: bool,
         cold: Sequence[str],
         problems: Sequence[Problem],
@@ -58,11 +59,15 @@ class Snapshot:
         self.typed = typed
         self.cold = tuple(cold)
         self.problems = tuple(problems)
+        self._missing = missing
         self._is_uniform = is_uniform
 
     def sql(self) -> str:
         """Return a SELECT of the events in DuckDB's SQL, with the columns of `columns.schema(typed)`."""
-        names = names_sql(schema(self.typed))
+        names = ", ".join(
+            f"CAST(NULL AS DOUBLE) AS {name_sql(name)}" if name in self._missing else name_sql(name)
+            for name in schema(self.typed)
+        )
         return f"SELECT {names} FROM {parquet_sql(list(self.files), by_name=not self._is_uniform)}{_where(self.wanted)}"
 
     def relation(self, connection: Any) -> None:
@@ -77,11 +82,11 @@ class Snapshot:
 def readings_sql(typed: Sequence[str]) -> str:
     """Return a SELECT over `events` of all readings, in DuckDB's SQL; whether one has a column makes no difference."""
     parts = [
-        f"SELECT device_id, time, id, {text_sql(name)} AS reading, {columns.name_sql(name)} AS value, arrived_at "
-        f"FROM events WHERE {columns.name_sql(name)} IS NOT NULL"
+        f"SELECT device_id, time, id, {text_sql(name)} AS reading, {name_sql(name)} AS value, arrived_at "
+        f"FROM events WHERE {name_sql(name)} IS NOT NULL"
         for name in typed
     ]
-    known = "".join(f" WHEN {text_sql(name)} THEN {columns.name_sql(name)} IS NOT NULL" for name in typed)
+    known = "".join(f" WHEN {text_sql(name)} THEN {name_sql(name)} IS NOT NULL" for name in typed)
     has_column = f"CASE member.key{known} ELSE false END" if known else "false"
     text = "CAST(member.value AS VARCHAR)"
     parts.append(
@@ -150,11 +155,13 @@ class _Taking:
         unchecked = {file: path for file in files if file.unchecked and (path := self._path(file))}
         typed = columns.typed((*self._typed, *(name for file in files for name in file.typed)))
         paths = list(checked.values())
-        is_uniform = all(file.typed == typed for file in checked)
+        has_rest = bool(raw or unchecked or not paths)
+        is_uniform = len({file.typed for file in checked} | ({typed} if has_rest else set())) == 1
+        missing = set() if has_rest else {name for name in typed if not any(name in file.typed for file in checked)}
         problems: list[Problem] = []
-        if raw or unchecked or not paths:
+        if has_rest:
             paths.append(self._rest(raw, checked, list(unchecked.values()), typed, problems))
-        return Snapshot(paths, self._wanted, typed, is_uniform, self._cold, problems)
+        return Snapshot(paths, self._wanted, typed, missing, is_uniform, self._cold, problems)
 
     def _path(self, file: File) -> str | None:
         """Return where a file is; None where it is cold and to be left out."""

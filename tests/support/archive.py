@@ -1,0 +1,79 @@
+"""An archive in a folder, as tests fill, compact and read it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from headrace.archive import compaction, raw, snapshot
+from headrace.archive.base import Bucket
+from headrace.archive.catalogue import Catalogue, Range
+from headrace.archive.local import LocalBucket
+from support.memory import ARRIVAL_MS, lambda_record
+
+READINGS = ("temperature", "humidity")
+DAY_MS = 86_400_000
+
+
+class Archive:
+    """A bucket and the work folder beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "archive"
+        self.bucket = LocalBucket(folder / "s3" / "archive")
+        self.catalogue = Catalogue(self.bucket, self.folder / compaction.CATALOGUE_LOCK)
+        self._number = 0
+
+    def put(self, *events: Mapping[str, Any] | bytes, shard: int = 0, arrival_ms: int = ARRIVAL_MS) -> list[str]:
+        """Put events in one raw object, as the function does; return its key."""
+        records = []
+        for event in events:
+            data = event if isinstance(event, bytes) else json.dumps(event).encode()
+            records.append(lambda_record(data, number=self._number, shard=shard, arrival_ms=arrival_ms))
+            self._number += 1
+        made = raw.objects(records)
+        for key, body in made:
+            self.bucket.put(key, body)
+        return [key for key, _ in made]
+
+    def compact(self, bucket: Bucket | None = None, **options: Any) -> compaction.Summary:
+        options.setdefault("readings", READINGS)
+        return compaction.compact(bucket or self.bucket, self.folder, **options)
+
+    def read(self, select: str, wanted: Range = snapshot.ALL, **options: Any) -> list[tuple[Any, ...]]:
+        """Return what a SELECT over `events` and `readings` gives."""
+        options.setdefault("readings", READINGS)
+        taking = snapshot.open(self.bucket, self.folder, wanted=wanted, **options)
+        with taking as taken, duckdb.connect() as connection:
+            taken.relation(connection)
+            found: list[tuple[Any, ...]] = connection.execute(select).fetchall()
+            return found
+
+    def identities(self, **options: Any) -> list[tuple[str, str, str]]:
+        """Return device, time and id of every event, in order; one that is there twice is so here."""
+        select = "SELECT device_id, CAST(time AS VARCHAR), id FROM events ORDER BY ALL"
+        return [(device, time, identity) for device, time, identity in self.read(select, **options)]
+
+    def files(self, prefix: str = "events/") -> list[str]:
+        return [info.key for info in self.bucket.list(prefix)]
+
+
+def event(number: int, day: int = 1, **members: Any) -> dict[str, Any]:
+    """Return an event of July 2026; two of the same number and day have the same identity."""
+    sent = {
+        "device_id": f"pump-{number % 3}",
+        "time": f"2026-07-{day:02d}T00:00:{number % 60:02d}Z",
+        "id": f"e-{number}",
+    }
+    return sent | {"temperature": number + 0.5} | members
+
+
+def expected(*events: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what `Archive.identities` gives for events, each once."""
+    return sorted({(e["device_id"], e["time"].replace("T", " ").rstrip("Z"), e["id"]) for e in events})
+
+
+def events(numbers: Iterable[int], day: int = 1) -> list[dict[str, Any]]:
+    return [event(number, day) for number in numbers]
