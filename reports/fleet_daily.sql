@@ -1,0 +1,89 @@
+-- The fleet on each day (UTC): how many devices sent events, which of them for the first time, and which fell silent;
+-- how many records were rejected, and why; how far the devices' clocks and the arrival of their events lie apart.
+-- A device is silent on a day without events of it if an earlier day had some. never_heard counts those that are in
+-- the table of devices now, but had no event up to that day. Rejected records count on the day of their arrival.
+-- period: day
+-- reads: all
+-- keys: period_start
+WITH heard AS (
+    SELECT
+        device_id,
+        CAST(date_trunc('day', time) AS TIMESTAMP) AS period_start,
+        count(*) AS events,
+        sum(CASE WHEN ',' || flags || ',' LIKE '%,clock_ahead,%' THEN 1 ELSE 0 END) AS clock_ahead,
+        min(lag_us) AS least_lag_us,
+        max(lag_us) AS greatest_lag_us,
+        sum(CAST(lag_us AS DECIMAL(28, 0))) AS lag_us
+    FROM events
+    GROUP BY device_id, CAST(date_trunc('day', time) AS TIMESTAMP)
+),
+first_heard AS (
+    SELECT device_id, min(period_start) AS first_day FROM heard GROUP BY device_id
+),
+active AS (
+    SELECT
+        heard.period_start,
+        count(*) AS active,
+        sum(CASE WHEN heard.period_start = first_heard.first_day THEN 1 ELSE 0 END) AS fresh,
+        sum(heard.events) AS events,
+        sum(heard.clock_ahead) AS clock_ahead,
+        sum(CASE WHEN heard.clock_ahead > 0 THEN 1 ELSE 0 END) AS clock_ahead_devices,
+        min(heard.least_lag_us) AS least_lag_us,
+        max(heard.greatest_lag_us) AS greatest_lag_us,
+        sum(heard.lag_us) AS lag_us
+    FROM heard
+    JOIN first_heard ON heard.device_id = first_heard.device_id
+    GROUP BY heard.period_start
+),
+first_days AS (
+    SELECT first_heard.first_day, count(*) AS heard, count(devices.device_id) AS registered
+    FROM first_heard
+    LEFT JOIN devices ON devices.device_id = first_heard.device_id
+    GROUP BY first_heard.first_day
+),
+known AS (
+    SELECT
+        period.begins,
+        coalesce(sum(first_days.heard), 0) AS heard,
+        coalesce(sum(first_days.registered), 0) AS registered
+    FROM period
+    LEFT JOIN first_days ON first_days.first_day <= period.begins
+    GROUP BY period.begins
+),
+refused AS (
+    SELECT
+        CAST(date_trunc('day', arrived_at) AS TIMESTAMP) AS period_start,
+        count(*) AS rejected,
+        sum(CASE WHEN reason = 'json' THEN 1 ELSE 0 END) AS rejected_json,
+        sum(CASE WHEN reason = 'encoding' THEN 1 ELSE 0 END) AS rejected_encoding,
+        sum(CASE WHEN reason = 'device_id' THEN 1 ELSE 0 END) AS rejected_device_id,
+        sum(CASE WHEN reason = 'time' THEN 1 ELSE 0 END) AS rejected_time,
+        sum(CASE WHEN reason = 'id' THEN 1 ELSE 0 END) AS rejected_id,
+        sum(CASE WHEN reason = 'size' THEN 1 ELSE 0 END) AS rejected_size
+    FROM rejected
+    GROUP BY CAST(date_trunc('day', arrived_at) AS TIMESTAMP)
+)
+SELECT
+    period.begins AS period_start,
+    coalesce(active.active, 0) AS active,
+    coalesce(active.fresh, 0) AS new,
+    known.heard - coalesce(active.active, 0) AS silent,
+    everyone.devices - known.registered AS never_heard,
+    coalesce(active.events, 0) AS events,
+    coalesce(refused.rejected, 0) AS rejected,
+    coalesce(refused.rejected_json, 0) AS rejected_json,
+    coalesce(refused.rejected_encoding, 0) AS rejected_encoding,
+    coalesce(refused.rejected_device_id, 0) AS rejected_device_id,
+    coalesce(refused.rejected_time, 0) AS rejected_time,
+    coalesce(refused.rejected_id, 0) AS rejected_id,
+    coalesce(refused.rejected_size, 0) AS rejected_size,
+    coalesce(active.clock_ahead, 0) AS clock_ahead,
+    coalesce(active.clock_ahead_devices, 0) AS clock_ahead_devices,
+    active.least_lag_us / 1.0E6 AS least_lag_s,
+    active.greatest_lag_us / 1.0E6 AS greatest_lag_s,
+    CAST(CAST(active.lag_us AS VARCHAR(40)) AS DOUBLE) / active.events / 1.0E6 AS mean_lag_s
+FROM period
+JOIN known ON known.begins = period.begins
+CROSS JOIN (SELECT count(*) AS devices FROM devices) AS everyone
+LEFT JOIN active ON active.period_start = period.begins
+LEFT JOIN refused ON refused.period_start = period.begins

@@ -1,0 +1,60 @@
+"""The engine of a job: views in, Parquet out. One interface, two implementations: DuckDB and Spark.
+
+Both take the same SQL and give the same rows, value for value, because
+- text is compared by its UTF-8 bytes, and times are UTC without a zone, to the microsecond;
+- doubles are compared and picked, but never added: what is summed is the DECIMAL `amount` (see `views.py`), so that
+  the order in which an engine adds makes no difference;
+- columns are written as VARCHAR, BIGINT, DOUBLE, DECIMAL, TIMESTAMP, DATE or BOOLEAN, whatever an engine counts in.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+DUCKDB, SPARK = ENGINES = ("duckdb", "spark")
+
+
+class Relation(NamedTuple):
+    """Rows in files: Parquet, or NDJSON (`.ndjson`, all values text or null) whose values are cast to the types.
+
+    `columns` are names and SQL types. A column that a file lacks is null in its rows; columns not named are not read.
+    """
+
+    name: str
+    columns: Mapping[str, str]
+    files: Sequence[Path]
+
+
+class Engine(ABC):
+    """One session of an engine. Raises HeadraceError for SQL that it refuses and for memory that is used up."""
+
+    MEMBERS: ClassVar[str]
+    """SELECT of device_id, time, id, arrived_at, reading, value (DOUBLE): each number in `events.readings`, a row."""
+
+    MICROSECONDS: ClassVar[str]
+    """Expression of the microseconds since 1970 of the timestamp `{}`."""
+
+    @abstractmethod
+    def relation(self, relation: Relation) -> None:
+        """Make the rows of files known under a name."""
+
+    @abstractmethod
+    def view(self, name: str, sql: str) -> None:
+        """Make a query known under a name; raises HeadraceError where it can't be."""
+
+    @abstractmethod
+    def write(self, sql: str, folder: Path, *, order: Sequence[str], day: str | None = None) -> None:
+        """Write a query's rows as Parquet into a new `folder`, each file in the order of the columns `order`.
+
+        Without `day` all rows go to one file. With it, the name of a TIMESTAMP or DATE column, the rows of each day
+        go to one file in a folder `dt=<YYYY-MM-DD>`; a day without rows has none.
+        """
+
+    @abstractmethod
+    def rows(self, files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+        """Yield the rows of Parquet files that `write` has written, file by file, in their order."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the session."""

@@ -1,0 +1,114 @@
+"""A report: one file of portable SQL under `reports/`, with a header of comment lines. Pure.
+
+    -- What the file answers, in as many lines as it takes.
+    -- period: day                    computed a day (UTC) at a time; without it, as a whole
+    -- reads: all                     the views hold all events, and whatever follows a changed day is computed again
+    -- keys: device_id, reading, …    the columns that tell its rows apart, and sort them
+    -- items: hour                    its rows also become items of the table, as aggregates of this period
+    -- parameter: gap_s 900           a column of the view `parameters`, with its default; may stand several times
+    SELECT …
+
+A report with a period has the TIMESTAMP column `period_start`, which says to which day a row belongs. One with items
+has the columns device_id, reading and period_start; all the others become members of the item.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from headrace.errors import NotFound, UsageError
+from headrace.jobs import portable
+
+START = "period_start"
+ITEM_KEYS = ("device_id", "reading", START)
+PERIODS = ("hour", "day", "month")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_SETTING = re.compile(r"(period|reads|keys|items|parameter)\s*:\s*(.*)")
+_PARAMETER = re.compile(r"([a-z][a-z0-9_]*)\s+(-?\d{1,18}(?:\.\d+)?|'[^']*')")
+
+Value = int | float | str
+
+
+class Report(NamedTuple):
+    """A report as its file says. `daily`: computed by day; `everything`: its views are not limited to those days."""
+
+    name: str
+    description: str
+    sql: str
+    keys: tuple[str, ...]
+    daily: bool = False
+    everything: bool = False
+    items: str | None = None
+    parameters: Mapping[str, Value] = {}
+
+
+def is_name(text: str) -> bool:
+    """Return whether a job may be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """Return the report files of a folder by name, in order; none where there is no folder."""
+    return {path.stem: path for path in sorted(folder.glob("*.sql")) if is_name(path.stem)}
+
+
+def load(path: Path) -> Report:
+    """Read a report file; raises NotFound where there is none, UsageError where it is wrong."""
+    try:
+        return parse(path.stem, path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFound(f"There is no report {path}.", "See `headrace jobs list`.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8.", "Save it as UTF-8.") from None
+
+
+def parse(name: str, text: str) -> Report:
+    """Return the report that a file holds; raises UsageError with file and line for what is wrong with it."""
+    description: list[str] = []
+    settings: dict[str, str] = {}
+    parameters: dict[str, Value] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.startswith("--"):
+            break
+        found = _SETTING.match(comment := line[2:].strip())
+        if found is None:
+            description.append(comment)
+        elif found[1] == "parameter":
+            parameters |= _parameter(name, number, found[2])
+        else:
+            settings[found[1]] = _checked(name, number, found[1], found[2].strip())
+    keys = tuple(key.strip() for key in settings.get("keys", "").split(",") if key.strip())
+    daily, items = "period" in settings, settings.get("items")
+    if daily and START not in keys:
+        raise UsageError(
+            f"{name}.sql: a report with a period has {START} among its keys.", f"Write -- keys: {START}, …"
+        )
+    if items and not (daily and set(keys) == set(ITEM_KEYS)):
+        raise UsageError(
+            f"{name}.sql: a report with items is computed by day, and its keys are {', '.join(ITEM_KEYS)}.",
+            "Write -- period: day and these -- keys:, or take -- items: out.",
+        )
+    portable.check(name, text)
+    sql = text.rstrip().rstrip(";")
+    everything = settings.get("reads") == "all"
+    return Report(name, " ".join(description), sql, keys, daily, everything, items, parameters)
+
+
+def _checked(name: str, line: int, setting: str, value: str) -> str:
+    allowed = {"period": ("day",), "reads": ("all",), "items": PERIODS}.get(setting)
+    if allowed and value not in allowed:
+        raise UsageError(f"{name}.sql:{line}: {setting} is {value!r}.", f"Write one of: {', '.join(allowed)}.")
+    return value
+
+
+def _parameter(name: str, line: int, text: str) -> dict[str, Value]:
+    found = _PARAMETER.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(
+            f"{name}.sql:{line}: {text!r} is no parameter.", "Write its name and default: -- parameter: gap_s 900"
+        )
+    value = found[2]
+    if value.startswith("'"):
+        return {found[1]: value[1:-1]}
+    return {found[1]: float(value) if "." in value else int(value)}

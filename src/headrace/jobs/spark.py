@@ -1,0 +1,149 @@
+"""The engine for a cluster, here as Spark's local mode: what runs on EMR, on one machine. Needs Java 17 or newer."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any, TypeVar
+
+from headrace.errors import HeadraceError, UsageError
+from headrace.jobs.base import Engine, Relation
+
+T = TypeVar("T")
+
+_TYPES = {"VARCHAR": "STRING", "INTEGER": "INT"}
+_WIDENED = {
+    **dict.fromkeys(("tinyint", "smallint", "int"), "BIGINT"),
+    "float": "DOUBLE",
+    "timestamp": "TIMESTAMP_NTZ",
+}
+_SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.ansi.doubleQuotedIdentifiers": "true",
+    "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.files.ignoreMissingFiles": "false",
+    "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "WARN",
+    # Nobody but this process speaks to it.
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+}
+
+
+class Spark(Engine):
+    """A session of `local[*]` whose Java process may hold `memory_mb`; the folder `temporary` takes what it spills."""
+
+    MEMBERS = """
+        SELECT e.device_id, e.time, e.id, e.arrived_at, m.key AS reading, CAST(m.value AS DOUBLE) AS value
+        FROM (SELECT * FROM events WHERE readings <> '{}') AS e,
+            LATERAL variant_explode(try_parse_json(e.readings)) AS m
+        WHERE schema_of_variant(m.value) IN ('BIGINT', 'DOUBLE') OR schema_of_variant(m.value) LIKE 'DECIMAL%'"""
+    MICROSECONDS = "unix_micros({})"
+
+    def __init__(self, temporary: Path, *, memory_mb: int) -> None:
+        try:
+            from pyspark.errors import PySparkException
+            from pyspark.sql import SparkSession
+        except ImportError:
+            raise UsageError(
+                "The engine Spark is not installed.", "Install it: pip install 'headrace[spark]'"
+            ) from None
+        if java() is None:
+            raise UsageError(
+                "Spark needs Java, and there is none on this machine.",
+                "Install it (Debian: apt-get install openjdk-17-jre-headless), or set JAVA_HOME.",
+            )
+        self._errors = PySparkException
+        self._memory_mb = memory_mb
+        builder: Any = SparkSession.builder
+        builder = builder.master("local[*]").appName("headrace")
+        for name, value in _SETTINGS.items():
+            builder = builder.config(name, value)
+        builder = builder.config("spark.driver.memory", f"{memory_mb}m")
+        builder = builder.config("spark.local.dir", str(temporary))
+        builder = builder.config("spark.sql.warehouse.dir", str(temporary / "warehouse"))
+        self._session = self._call(builder.getOrCreate)
+
+    def relation(self, relation: Relation) -> None:
+        """Make files known."""
+        kinds = {name: _TYPES.get(kind, kind) for name, kind in relation.columns.items()}
+        schema = ", ".join(f"`{name}` {kind}" for name, kind in kinds.items())
+        texts = ", ".join(f"`{name}` STRING" for name in kinds)
+        casts = [f"CAST(`{name}` AS {kind}) AS `{name}`" for name, kind in kinds.items()]
+        parquet = [str(path) for path in relation.files if path.suffix != ".ndjson"]
+        ndjson = [str(path) for path in relation.files if path.suffix == ".ndjson"]
+
+        def make() -> None:
+            frames = []
+            if parquet:
+                frames.append(self._session.read.schema(schema).parquet(*parquet))
+            if ndjson:
+                frames.append(self._session.read.schema(texts).json(ndjson).selectExpr(*casts))
+            if not frames:
+                nulls = ", ".join(f"CAST(NULL AS {kind}) AS `{name}`" for name, kind in kinds.items())
+                frames.append(self._session.sql(f"SELECT {nulls} WHERE false"))
+            reduce(lambda one, other: one.unionByName(other), frames).createOrReplaceTempView(relation.name)
+
+        self._call(make)
+
+    def view(self, name: str, sql: str) -> None:
+        """Make a query known."""
+        self._call(lambda: self._session.sql(f'CREATE OR REPLACE TEMP VIEW "{name}" AS {sql}'))
+
+    def write(self, sql: str, folder: Path, *, order: Sequence[str], day: str | None = None) -> None:
+        """Write a query's rows."""
+
+        def make() -> None:
+            frame = self._session.sql(sql)
+            names = list(order) or frame.columns
+            values = [_widened(name, kind) for name, kind in frame.dtypes]
+            if day is None:
+                frame.selectExpr(*values).coalesce(1).sortWithinPartitions(*names).write.parquet(str(folder))
+                return
+            frame = frame.selectExpr(*values, f"date_format(CAST(`{day}` AS DATE), 'yyyy-MM-dd') AS dt")
+            if not frame.where("dt IS NULL").isEmpty():
+                raise HeadraceError(f"The report has rows whose {day} is null.", "Each row belongs to a day.")
+            frame = frame.repartition("dt").sortWithinPartitions("dt", *names)
+            frame.write.partitionBy("dt").parquet(str(folder))
+
+        self._call(make)
+
+    def rows(self, files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+        """Yield the rows of files."""
+        for path in files:
+            frame = self._session.read.parquet(str(path)).coalesce(1)
+            for row in frame.toLocalIterator():
+                yield row.asDict()
+
+    def close(self) -> None:
+        """End the session."""
+        self._session.stop()
+
+    def _call(self, call: Callable[[], T]) -> T:
+        from py4j.protocol import Py4JError
+
+        try:
+            return call()
+        except (self._errors, Py4JError) as error:
+            text = str(error)
+            if "OutOfMemoryError" in text:
+                raise HeadraceError(
+                    f"The job needs more memory than it may have ({self._memory_mb:,} MB).",
+                    "Raise its memory_mb, compute fewer days at once (--from, --to), or group before joining.",
+                ) from error
+            reason = text.partition("\n\n")[0].strip()[:2000]
+            raise HeadraceError(f"Spark refuses the SQL: {reason}", "Mend the report, and run it again.") from error
+
+
+def java() -> str | None:
+    """Return the Java program that Spark would start, or None."""
+    home = os.environ.get("JAVA_HOME")
+    return shutil.which("java", path=str(Path(home) / "bin")) if home else shutil.which("java")
+
+
+def _widened(name: str, kind: str) -> str:
+    return f"CAST(`{name}` AS {_WIDENED[kind]}) AS `{name}`" if kind in _WIDENED else f"`{name}`"

@@ -1,0 +1,108 @@
+"""The views that reports are written over, defined once for both engines.
+
+| view | a row is | columns |
+|---|---|---|
+| `events` | an event, each identity once | device_id, time, id, arrived_at, device_time, flags, stream, shard, sequence_number, bytes, a DOUBLE each reading that the template names, readings (JSON of the other members), time_us, lag_us |
+| `readings` | a number in an event | device_id, time, id, arrived_at, reading, value (DOUBLE), amount (DECIMAL(28, 9)), time_us |
+| `devices` | a device with config or state | device_id, config (JSON), config_version, config_updated_at, state (JSON), state_version, state_updated_at |
+| `rejected` | a rejected document | function, reason, partition_key, stream, shard, sequence_number, arrived_at |
+| `period` | a day that is computed | begins, ends |
+| `parameters` | the report's parameters | one row, a column each |
+| `tariffs`, `tenants` | what bills go by; empty until billing is built | tariff, reading, price, valid_from; tenant, device_id, tariff |
+
+`amount` is the value to nine decimals, the half rounded up, and null beyond ±9e18: what is added up. `time_us` is the
+time in microseconds since 1970, and `lag_us` how much later than its time the event arrived. JSON, flags (separated by
+commas) and whatever else is text is VARCHAR; times are TIMESTAMP, UTC.
+"""  # noqa: E501
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from headrace.jobs.base import Engine
+
+EVENT = {
+    "device_id": "VARCHAR",
+    "time": "TIMESTAMP",
+    "id": "VARCHAR",
+    "arrived_at": "TIMESTAMP",
+    "device_time": "VARCHAR",
+    "flags": "VARCHAR",
+    "stream": "VARCHAR",
+    "shard": "VARCHAR",
+    "sequence_number": "VARCHAR",
+    "bytes": "INTEGER",
+}
+OTHERS = {"readings": "VARCHAR"}  # stands behind the columns of the readings that the template names
+DEVICES = {
+    "device_id": "VARCHAR",
+    "config": "VARCHAR",
+    "config_version": "BIGINT",
+    "config_updated_at": "TIMESTAMP",
+    "state": "VARCHAR",
+    "state_version": "BIGINT",
+    "state_updated_at": "TIMESTAMP",
+}
+REJECTED = {
+    "function": "VARCHAR",
+    "reason": "VARCHAR",
+    "partition_key": "VARCHAR",
+    "stream": "VARCHAR",
+    "shard": "VARCHAR",
+    "sequence_number": "VARCHAR",
+    "arrived_at": "TIMESTAMP",
+}
+PERIOD = {"begins": "TIMESTAMP", "ends": "TIMESTAMP"}
+TARIFFS = {"tariff": "VARCHAR", "reading": "VARCHAR", "price": "DECIMAL(18, 6)", "valid_from": "TIMESTAMP"}
+TENANTS = {"tenant": "VARCHAR", "device_id": "VARCHAR", "tariff": "VARCHAR"}
+
+NAMES = ("events", "readings", "devices", "rejected", "period", "parameters", "tariffs", "tenants")
+ARCHIVED = "archived"  # the relation behind `events`: all that was opened, of the computed days or not
+
+# Whole and rest apart: both are exact in a double, and the rest's billionths, as an integer, are the same everywhere.
+_AMOUNT = """CASE WHEN abs(value) < 9.0E18 THEN CAST(
+    CAST(CAST(floor(value) AS BIGINT) AS DECIMAL(28, 9))
+    + CAST(floor((value - floor(value)) * 1.0E9 + 0.5) AS BIGINT) * CAST(0.000000001 AS DECIMAL(9, 9))
+    AS DECIMAL(28, 9)) END"""
+
+
+def event_columns(readings: Sequence[str]) -> dict[str, str]:
+    """Return the columns of archived events; a reading that is called like one of the others has none of its own."""
+    return EVENT | {name: "DOUBLE" for name in readings if name not in EVENT | OTHERS} | OTHERS
+
+
+def define(engine: Engine, readings: Sequence[str], days: Sequence[date] | None) -> None:
+    """Define `events` and `readings` over the relations `archived` and `period`: of these days, or (None) of all."""
+    columns = event_columns(readings)
+    quoted = ", ".join(f'"{name}"' for name in columns)
+    time_us, arrived_us = engine.MICROSECONDS.format("time"), engine.MICROSECONDS.format("arrived_at")
+    engine.view(
+        "events",
+        f"SELECT {quoted}, {time_us} AS time_us, {arrived_us} - {time_us} AS lag_us FROM {ARCHIVED}{_within(days)}",
+    )
+    engine.view("readings", _readings(engine, [name for name in columns if name not in EVENT | OTHERS]))
+
+
+def _within(days: Sequence[date] | None) -> str:
+    """Return the condition for the days: their range, which lets files be skipped, and the days where it has holes."""
+    if days is None:
+        return ""
+    first, end = min(days), max(days) + timedelta(days=1)
+    range_ = f" WHERE time >= TIMESTAMP '{first} 00:00:00' AND time < TIMESTAMP '{end} 00:00:00'"
+    if (end - first).days == len(set(days)):
+        return range_
+    return f"{range_} AND CAST(date_trunc('day', time) AS TIMESTAMP) IN (SELECT begins FROM period)"
+
+
+def _readings(engine: Engine, typed: Sequence[str]) -> str:
+    parts = [engine.MEMBERS]
+    if typed:
+        names = ", ".join(f'"{name}"' for name in typed)
+        wide = f"SELECT device_id, time, id, arrived_at, {names} FROM events"
+        long = f"({wide}) UNPIVOT (value FOR reading IN ({names}))"
+        parts.insert(0, f"SELECT device_id, time, id, arrived_at, reading, value FROM {long}")
+    time_us = engine.MICROSECONDS.format("time")
+    union = " UNION ALL ".join(parts)
+    return (
+        f"SELECT device_id, time, id, arrived_at, reading, value, {_AMOUNT} AS amount, {time_us} AS time_us"
+        f" FROM ({union}) AS numbers"
+    )

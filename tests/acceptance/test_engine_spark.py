@@ -1,0 +1,12 @@
+"""Spark as a job engine: a real session of `local[*]`."""
+
+from support.engine_contract import EngineContract, files, session, started
+from support.jobs import needs_java
+
+__all__ = ["files", "session", "started"]
+ENGINE = "spark"
+
+
+@needs_java
+class TestSpark(EngineContract):
+    """The contract: DuckDB keeps the same, so the two are equal row by row."""
