@@ -71,6 +71,7 @@ _KINDS: dict[str, Callable[[System], Mapping[str, Any]]] = {
     "table": lambda system: _named(system.tables),
     "bucket": lambda system: _named(system.buckets),
     "alarm": lambda system: _named(system.alarms),
+    "schedule": lambda system: _named(system.schedules),
 }
 
 

@@ -95,6 +95,33 @@ class Alarm(Struct, frozen=True):
     properties: dict[str, object]
 
 
+class JobSettings(Struct, frozen=True):
+    """How a job runs. `parameters` go to a report's view of that name; a write unit is an item of up to 1 KB."""
+
+    engine: str = "duckdb"
+    timeout_s: int = 3600
+    retries: int = 2
+    memory_mb: int = 1024
+    spill_mb: int = 10_240
+    writes_per_s: int = 500
+    parameters: dict[str, int | float | str] = {}
+
+
+class Schedule(Struct, frozen=True):
+    """When a job runs by itself: `expression` as `schedule.py` reads it."""
+
+    logical_id: str
+    job: str
+    expression: str
+    enabled: bool = True
+    settings: JobSettings = JobSettings()
+
+    @property
+    def name(self) -> str:
+        """Return what tells it apart."""
+        return self.logical_id
+
+
 class Ignored(Struct, frozen=True):
     """A resource that one machine leaves out, and why."""
 
@@ -114,11 +141,17 @@ class System(Struct, frozen=True):
     tables: tuple[Table, ...] = ()
     buckets: tuple[Bucket, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    reports: str = ""  # the absolute folder of report files
     ignored: tuple[Ignored, ...] = ()
 
     def function(self, name: str) -> Function | None:
         """Return the function of that name, or None."""
         return next((function for function in self.functions if function.name == name), None)
+
+    def job_settings(self, job: str) -> JobSettings:
+        """Return the settings that a job's first schedule gives it, else the defaults."""
+        return next((each.settings for each in self.schedules if each.job == job), JobSettings())
 
     def stream(self, name: str) -> Stream | None:
         """Return the stream of that name, or None."""
@@ -131,6 +164,11 @@ class System(Struct, frozen=True):
         return archive.environment.get("ARCHIVE_BUCKET", ARCHIVE) if archive else ARCHIVE
 
     @property
+    def readings(self) -> tuple[str, ...]:
+        """Return the readings that are metrics and typed columns (the template's parameter `Readings`)."""
+        return tuple(dict.fromkeys(filter(None, map(str.strip, self.parameters.get("Readings", "").split(",")))))
+
+    @property
     def failures_buckets(self) -> tuple[str, ...]:
         """Return every bucket that what is given up or rejected may be in, declared or not; `failures` first."""
         named = [mapping.failures_bucket for mapping in self.mappings]
@@ -141,6 +179,7 @@ class System(Struct, frozen=True):
 
 ARCHIVE = "archive"
 FAILURES = "failures"  # where what is given up goes if the template names no other bucket
+COMPACT, LIFECYCLE = BUILT_IN_JOBS = ("compact", "lifecycle")
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 STACK = "headrace"

@@ -174,8 +174,11 @@ def test_every_property_of_aws_is_known_to_the_reader(kind: str) -> None:
 
 def test_every_property_of_sam_is_known_to_the_reader() -> None:
     from samtranslator.model.eventsources.pull import Kinesis
-    from samtranslator.model.sam_resources import SamFunction, SamSimpleTable
+    from samtranslator.model.eventsources.scheduler import SchedulerEventSource
+    from samtranslator.model.sam_resources import SamFunction, SamSimpleTable, SamStateMachine
 
+    assert SamStateMachine.property_types.keys() - properties.STATE_MACHINE.rules.keys() == set()
+    assert SchedulerEventSource.property_types.keys() - properties.SCHEDULE_EVENT.rules.keys() == set()
     assert SamFunction.property_types.keys() - properties.SERVERLESS_FUNCTION.rules.keys() == set()
     assert SamSimpleTable.property_types.keys() - properties.SIMPLE_TABLE.rules.keys() == set()
     others = {"ConsumerGroupId", "KafkaBootstrapServers", "ProvisionedPollerConfig", "Queues", "ScalingConfig"}

@@ -205,6 +205,25 @@ BUCKET = Mapped(
     }
 )
 
+STATE_MACHINE = Mapped(
+    _unread(
+        "AutoPublishAlias Definition DefinitionSubstitutions DefinitionUri DeploymentPreference Events Logging Name "
+        "PermissionsBoundary Policies PropagateTags Role RolePath Tags Tracing Type UseAliasAsEventTarget"
+    )
+)
+SCHEDULE_EVENT = Mapped(
+    {
+        "Input": text(),
+        "ScheduleExpression": text(),
+        "ScheduleExpressionTimezone": one_of("UTC"),
+        "State": one_of("ENABLED", "DISABLED"),
+        **_unread(
+            "DeadLetterConfig Description EndDate FlexibleTimeWindow GroupName KmsKeyArn Name OmitName "
+            "PermissionsBoundary RetryPolicy RoleArn StartDate"
+        ),
+    },
+    required=["Input", "ScheduleExpression"],
+)
 
 def _period(value: Any, site: Site) -> int:
     """Check a metric's period in seconds."""

@@ -12,6 +12,7 @@ from headrace.template.intrinsics import Resolver
 from headrace.template.links import Links
 from headrace.template.parts import Parts, Resource
 from headrace.template.references import Checker, Names, resource_types
+from headrace.template.schedules import Schedules
 
 _SECTIONS = (
     "AWSTemplateFormatVersion",
@@ -50,8 +51,11 @@ def read(path: Path, given: Mapping[str, str]) -> System:
     for resource in created:
         parts.add(resource)
     links = Links(parts)
+    reports = path.resolve().parent / "reports"
+    schedules = Schedules(parts, reports)
     for resource in created:
         links.add(resource)
+        schedules.add(resource)
     return System(
         template=str(path.resolve()),
         parameters={name: ",".join(value) if isinstance(value, list) else value for name, value in values.items()},
@@ -61,6 +65,8 @@ def read(path: Path, given: Mapping[str, str]) -> System:
         tables=tuple(parts.tables.values()),
         buckets=tuple(parts.buckets.values()),
         alarms=tuple(parts.alarms.values()),
+        schedules=tuple(schedules.found),
+        reports=str(reports),
         ignored=tuple(parts.ignored),
     )
 

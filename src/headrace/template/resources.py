@@ -20,6 +20,7 @@ REALISED = (
     "AWS::S3::Bucket",
     "AWS::Serverless::Function",
     "AWS::Serverless::SimpleTable",
+    "AWS::Serverless::StateMachine",
 )
 
 _NO_PERMISSIONS = "there is no authentication yet, so nobody needs permissions"
@@ -54,19 +55,18 @@ _LEFT_OUT_TYPES = {
     "AWS::Serverless::GraphQLApi": "use a function URL",
     "AWS::Serverless::HttpApi": "use a function URL",
     "AWS::Serverless::LayerVersion": "install its packages in this environment",
-    "AWS::Serverless::StateMachine": "state machines are not run",
     "AWS::Serverless::WebSocketApi": "use a function URL",
 }
 _LEFT_OUT_SERVICES = {
     "AWS::ApiGateway": "use a function URL",
     "AWS::ApiGatewayV2": "use a function URL",
-    "AWS::Events": "schedules and rules are not run yet",
+    "AWS::Events": "write the schedule as a ScheduleV2 event of the state machine of jobs",
     "AWS::IAM": _NO_PERMISSIONS,
     "AWS::KMS": "nothing is encrypted at rest",
     "AWS::Logs": "logs are files in the data directory",
     "AWS::SNS": "one machine has no topics",
     "AWS::SQS": "one machine has no queues",
-    "AWS::Scheduler": "schedules and rules are not run yet",
+    "AWS::Scheduler": "write the schedule as a ScheduleV2 event of the state machine of jobs",
     "AWS::StepFunctions": "state machines are not run",
 }
 _SERVICES = tuple(sorted({kind.rpartition("::")[0] for kind in REALISED}))
