@@ -3,22 +3,10 @@
 -- A device is silent on a day without events of it if an earlier day had some. never_heard counts those that are in
 -- the table of devices now, but had no event up to that day. Rejected records count on the day of their arrival.
 -- period: day
--- reads: all
+-- uses: device_daily
 -- keys: period_start
-WITH heard AS (
-    SELECT
-        device_id,
-        CAST(date_trunc('day', time) AS TIMESTAMP) AS period_start,
-        count(*) AS events,
-        sum(CASE WHEN ',' || flags || ',' LIKE '%,clock_ahead,%' THEN 1 ELSE 0 END) AS clock_ahead,
-        min(lag_us) AS least_lag_us,
-        max(lag_us) AS greatest_lag_us,
-        sum(CAST(lag_us AS DECIMAL(28, 0))) AS lag_us
-    FROM events
-    GROUP BY device_id, CAST(date_trunc('day', time) AS TIMESTAMP)
-),
-first_heard AS (
-    SELECT device_id, min(period_start) AS first_day FROM heard GROUP BY device_id
+WITH first_heard AS (
+    SELECT device_id, min(period_start) AS first_day FROM device_daily GROUP BY device_id
 ),
 active AS (
     SELECT
@@ -31,7 +19,7 @@ active AS (
         min(heard.least_lag_us) AS least_lag_us,
         max(heard.greatest_lag_us) AS greatest_lag_us,
         sum(heard.lag_us) AS lag_us
-    FROM heard
+    FROM device_daily AS heard
     JOIN first_heard ON heard.device_id = first_heard.device_id
     GROUP BY heard.period_start
 ),

@@ -250,6 +250,15 @@ def _is_at(fd: int, path: Path) -> bool:
         return False
 
 
+def sync_file(path: Path) -> None:
+    """Return once a file that somebody else has written, and its name, are on the medium; raises StorageError."""
+    try:
+        _sync_file(path)
+        DISK.sync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
 def copy_file(source: Path, target: Path, length: int | None = None) -> int:
     """Copy a file's first `length` bytes (None: all it has now) to a new file, durably; return how many there were.
 

@@ -24,7 +24,7 @@ Rows = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return archive(tmp_path_factory.mktemp("archive"), EVENTS, READINGS)
 
 
@@ -37,12 +37,12 @@ def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def session(started: Engine, files: list[Path], tmp_path: Path) -> Engine:
+def session(started: Engine, files: list[str], tmp_path: Path) -> Engine:
     prepare(started, files, tmp_path)
     return started
 
 
-def prepare(session: Engine, files: list[Path], folder: Path, days: list[date] | None = DAYS) -> None:
+def prepare(session: Engine, files: list[str], folder: Path, days: list[date] | None = DAYS) -> None:
     session.relation(Relation(views.ARCHIVED, views.event_columns(READINGS), files))
     begins = [{"begins": f"{day} 00:00:00", "ends": f"{day + timedelta(days=1)} 00:00:00"} for day in days or []]
     session.relation(relation(folder, "period", views.PERIOD, begins))
@@ -66,7 +66,11 @@ def rows(session: Engine, folder: Path, name_or_sql: str, *, order: tuple[str, .
         sql, order, day = shipped.sql, shipped.keys, report.START
     target = folder / f"out-{len(list(folder.iterdir()))}"
     session.write(sql, target, order=order, day=day)
-    return list(session.rows(sorted(target.rglob("*.parquet"))))
+    return list(session.rows(files_in(target)))
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(map(str, folder.rglob("*.parquet")))
 
 
 def numbers(event: Event) -> dict[str, float]:
@@ -136,6 +140,8 @@ class EngineContract:
         first_days: dict[str, date] = {}
         for event in EVENTS:
             first_days[event.device_id] = min(event.time.date(), first_days.get(event.device_id, date.max))
+        rows(session, tmp_path, "device_daily")
+        session.relation(Relation("device_daily", None, files_in(tmp_path)))
         found = {row["period_start"].date(): row for row in rows(session, tmp_path, "fleet_daily")}
         assert list(found) == DAYS
         for day, row in found.items():
@@ -153,7 +159,7 @@ class EngineContract:
             rejected = (2, 1) if day == date(2026, 2, 28) else (0, 0)
             assert (row["rejected_json"], row["rejected_time"], row["rejected"]) == (*rejected, sum(rejected))
 
-    def test_only_the_days_of_the_period_are_seen(self, session: Engine, files: list[Path], tmp_path: Path) -> None:
+    def test_only_the_days_of_the_period_are_seen(self, session: Engine, files: list[str], tmp_path: Path) -> None:
         for days in ([DAYS[1]], [DAYS[0], DAYS[2]], None):
             prepare(session, files, tmp_path, days)
             (row,) = rows(session, tmp_path, "SELECT count(*) AS n, count(DISTINCT id) AS ids FROM events")

@@ -39,12 +39,14 @@ def engine(name: str, temporary: Path, *, memory_mb: int = 1024) -> Engine:
     return Spark(temporary, memory_mb=memory_mb)
 
 
-def archive(folder: Path, events: Iterable[Event], readings: Sequence[str]) -> list[Path]:
+def archive(folder: Path, events: Iterable[Event], readings: Sequence[str]) -> list[str]:
     """Write events as the compaction does: a file a day, sorted by device and time; return the files."""
     days: dict[str, list[Event]] = {}
     for event in events:
         days.setdefault(f"{event.time:%Y-%m-%d}", []).append(event)
-    return [_write(folder / f"dt={day}" / "events.parquet", found, readings) for day, found in sorted(days.items())]
+    return [
+        str(_write(folder / f"dt={day}" / "events.parquet", found, readings)) for day, found in sorted(days.items())
+    ]
 
 
 def _write(path: Path, events: list[Event], readings: Sequence[str]) -> Path:
@@ -80,7 +82,7 @@ def relation(folder: Path, name: str, columns: dict[str, str], rows: Iterable[di
     """Return a relation of rows given as texts."""
     path = folder / f"{name}.ndjson"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return Relation(name, columns, [path])
+    return Relation(name, columns, [str(path)])
 
 
 def text_of(time: datetime) -> str:

@@ -16,14 +16,15 @@ DUCKDB, SPARK = ENGINES = ("duckdb", "spark")
 
 
 class Relation(NamedTuple):
-    """Rows in files: Parquet, or NDJSON (`.ndjson`, all values text or null) whose values are cast to the types.
+    """Rows in files, paths or URLs: Parquet, or NDJSON (`.ndjson`, all values text or null), cast to the types.
 
     `columns` are names and SQL types. A column that a file lacks is null in its rows; columns not named are not read.
+    Without them the columns are those of the files, which are Parquet and at least one.
     """
 
     name: str
-    columns: Mapping[str, str]
-    files: Sequence[Path]
+    columns: Mapping[str, str] | None
+    files: Sequence[str]
 
 
 class Engine(ABC):
@@ -52,7 +53,7 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def rows(self, files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    def rows(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the rows of Parquet files that `write` has written, file by file, in their order."""
 
     @abstractmethod

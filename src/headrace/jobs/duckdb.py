@@ -48,14 +48,18 @@ class DuckDB(Engine):
     def relation(self, relation: Relation) -> None:
         """Make files known."""
         columns = relation.columns
+        if columns is None:
+            read = f"read_parquet({_list(relation.files)}, union_by_name = true, hive_partitioning = false)"
+            self.view(relation.name, f"SELECT * FROM {read}")
+            return
         casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in columns.items())
         # The empty relation knows every column: what files lack is null, and no file at all is a relation, too.
         empty = self._temporary / f"{relation.name}.empty.parquet"
         nulls = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in columns.items())
-        self._execute(f"COPY (SELECT {nulls} WHERE false) TO {_text(empty)} (FORMAT parquet)")
-        parquet = [empty, *(path for path in relation.files if path.suffix != ".ndjson")]
+        self._execute(f"COPY (SELECT {nulls} WHERE false) TO {_text(str(empty))} (FORMAT parquet)")
+        parquet = [str(empty), *(path for path in relation.files if not path.endswith(".ndjson"))]
         parts = [f"SELECT {casts} FROM read_parquet({_list(parquet)}, union_by_name = true, hive_partitioning = false)"]
-        if ndjson := [path for path in relation.files if path.suffix == ".ndjson"]:
+        if ndjson := [path for path in relation.files if path.endswith(".ndjson")]:
             texts = ", ".join(f"'{name}': 'VARCHAR'" for name in columns)
             read = f"read_json({_list(ndjson)}, format = 'newline_delimited', columns = {{{texts}}})"
             parts.append(f"SELECT {casts} FROM {read}")
@@ -82,7 +86,7 @@ class DuckDB(Engine):
                 raise HeadraceError(f"The report has rows whose {day} is null.", "Each row belongs to a day.")
             self._copy(f"_day = DATE '{found}'", sorting, folder / f"dt={found}")
 
-    def rows(self, files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    def rows(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the rows of files."""
         for path in files:
             cursor = self._execute(f"SELECT * FROM read_parquet({_text(path)}, hive_partitioning = false)")
@@ -98,7 +102,7 @@ class DuckDB(Engine):
         folder.mkdir(exist_ok=True)
         self._execute(
             f"COPY (SELECT * EXCLUDE (_day) FROM result WHERE {condition} ORDER BY {sorting})"
-            f" TO {_text(folder / 'rows.parquet')} (FORMAT parquet, COMPRESSION zstd)"
+            f" TO {_text(str(folder / 'rows.parquet'))} (FORMAT parquet, COMPRESSION zstd)"
         )
 
     def _execute(self, sql: str) -> Any:
@@ -109,20 +113,24 @@ class DuckDB(Engine):
                 f"The job needs more memory than it may have ({self._memory_mb:,} MB): {_first_line(error)}",
                 "Raise its memory_mb, compute fewer days at once (--from, --to), or group before joining.",
             ) from error
+        except (self._duckdb.ProgrammingError, self._duckdb.BinderException) as error:
+            raise UsageError(f"DuckDB refuses the SQL: {error}", "Mend the report, and run it again.") from error
         except self._duckdb.Error as error:
-            raise HeadraceError(f"DuckDB refuses the SQL: {error}", "Mend the report, and run it again.") from error
+            raise HeadraceError(
+                f"DuckDB failed: {error}", "See the job's log; a value may not fit its type."
+            ) from error
 
 
 def _widened(name: str, kind: str) -> str:
     return f'CAST("{name}" AS {_WIDENED[kind]}) AS "{name}"' if kind in _WIDENED else f'"{name}"'
 
 
-def _list(paths: Sequence[Path]) -> str:
+def _list(paths: Sequence[str]) -> str:
     return f"[{', '.join(map(_text, paths))}]"
 
 
-def _text(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+def _text(path: str) -> str:
+    return "'" + path.replace("'", "''") + "'"
 
 
 def _first_line(error: Exception) -> str:

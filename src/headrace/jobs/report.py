@@ -1,8 +1,9 @@
 """A report: one file of portable SQL under `reports/`, with a header of comment lines. Pure.
 
     -- What the file answers, in as many lines as it takes.
-    -- period: day                    computed a day (UTC) at a time; without it, as a whole
-    -- reads: all                     the views hold all events, and whatever follows a changed day is computed again
+    -- period: day                    computed a day (UTC) at a time, over that day's events; without it, as a whole
+    -- uses: device_daily             a view of all rows of that report; what follows a day that changed in it is
+                                      computed again, and in any case each of the last 31 days
     -- keys: device_id, reading, …    the columns that tell its rows apart, and sort them
     -- items: hour                    its rows also become items of the table, as aggregates of this period
     -- parameter: gap_s 900           a column of the view `parameters`, with its default; may stand several times
@@ -24,21 +25,21 @@ START = "period_start"
 ITEM_KEYS = ("device_id", "reading", START)
 PERIODS = ("hour", "day", "month")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_SETTING = re.compile(r"(period|reads|keys|items|parameter)\s*:\s*(.*)")
+_SETTING = re.compile(r"(period|uses|keys|items|parameter)\s*:\s*(.*)")
 _PARAMETER = re.compile(r"([a-z][a-z0-9_]*)\s+(-?\d{1,18}(?:\.\d+)?|'[^']*')")
 
 Value = int | float | str
 
 
 class Report(NamedTuple):
-    """A report as its file says. `daily`: computed by day; `everything`: its views are not limited to those days."""
+    """A report as its file says. `daily`: computed by day; `uses`: the report that it is computed from."""
 
     name: str
     description: str
     sql: str
     keys: tuple[str, ...]
     daily: bool = False
-    everything: bool = False
+    uses: str | None = None
     items: str | None = None
     parameters: Mapping[str, Value] = {}
 
@@ -91,12 +92,11 @@ def parse(name: str, text: str) -> Report:
         )
     portable.check(name, text)
     sql = text.rstrip().rstrip(";")
-    everything = settings.get("reads") == "all"
-    return Report(name, " ".join(description), sql, keys, daily, everything, items, parameters)
+    return Report(name, " ".join(description), sql, keys, daily, settings.get("uses"), items, parameters)
 
 
 def _checked(name: str, line: int, setting: str, value: str) -> str:
-    allowed = {"period": ("day",), "reads": ("all",), "items": PERIODS}.get(setting)
+    allowed = {"period": ("day",), "items": PERIODS}.get(setting)
     if allowed and value not in allowed:
         raise UsageError(f"{name}.sql:{line}: {setting} is {value!r}.", f"Write one of: {', '.join(allowed)}.")
     return value

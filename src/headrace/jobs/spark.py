@@ -46,7 +46,7 @@ class Spark(Engine):
 
     def __init__(self, temporary: Path, *, memory_mb: int) -> None:
         try:
-            from pyspark.errors import PySparkException
+            from pyspark.errors import AnalysisException, PySparkException
             from pyspark.sql import SparkSession
         except ImportError:
             raise UsageError(
@@ -57,7 +57,7 @@ class Spark(Engine):
                 "Spark needs Java, and there is none on this machine.",
                 "Install it (Debian: apt-get install openjdk-17-jre-headless), or set JAVA_HOME.",
             )
-        self._errors = PySparkException
+        self._refusal, self._errors = AnalysisException, PySparkException
         self._memory_mb = memory_mb
         builder: Any = SparkSession.builder
         builder = builder.master("local[*]").appName("headrace")
@@ -70,12 +70,15 @@ class Spark(Engine):
 
     def relation(self, relation: Relation) -> None:
         """Make files known."""
+        if relation.columns is None:
+            self._call(lambda: self._session.read.parquet(*relation.files).createOrReplaceTempView(relation.name))
+            return
         kinds = {name: _TYPES.get(kind, kind) for name, kind in relation.columns.items()}
         schema = ", ".join(f"`{name}` {kind}" for name, kind in kinds.items())
         texts = ", ".join(f"`{name}` STRING" for name in kinds)
         casts = [f"CAST(`{name}` AS {kind}) AS `{name}`" for name, kind in kinds.items()]
-        parquet = [str(path) for path in relation.files if path.suffix != ".ndjson"]
-        ndjson = [str(path) for path in relation.files if path.suffix == ".ndjson"]
+        parquet = [path for path in relation.files if not path.endswith(".ndjson")]
+        ndjson = [path for path in relation.files if path.endswith(".ndjson")]
 
         def make() -> None:
             frames = []
@@ -112,10 +115,10 @@ class Spark(Engine):
 
         self._call(make)
 
-    def rows(self, files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    def rows(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the rows of files."""
         for path in files:
-            frame = self._session.read.parquet(str(path)).coalesce(1)
+            frame = self._session.read.parquet(path).coalesce(1)
             for row in frame.toLocalIterator():
                 yield row.asDict()
 
@@ -136,7 +139,11 @@ class Spark(Engine):
                     "Raise its memory_mb, compute fewer days at once (--from, --to), or group before joining.",
                 ) from error
             reason = text.partition("\n\n")[0].strip()[:2000]
-            raise HeadraceError(f"Spark refuses the SQL: {reason}", "Mend the report, and run it again.") from error
+            if isinstance(error, self._refusal):
+                raise UsageError(f"Spark refuses the SQL: {reason}", "Mend the report, and run it again.") from error
+            raise HeadraceError(
+                f"Spark failed: {reason}", "See the job's log; a value may not fit its type."
+            ) from error
 
 
 def java() -> str | None:

@@ -1,0 +1,107 @@
+"""What reports read beside the archive: the table of devices and the failures bucket, as files that engines load."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from headrace.archive.base import Bucket
+from headrace.errors import NotFound
+from headrace.jobs import views
+from headrace.jobs.base import Relation
+from headrace.table.base import Table
+
+_PAGE = 1000
+
+
+class Archived(NamedTuple):
+    """What is archived, held still: the Parquet files by the day of their events, each identity once in all of them.
+
+    Of the days in `cold` some files can't be read now; those days are left as they were computed before.
+    """
+
+    days: Mapping[date, Sequence[str]]
+    cold: frozenset[date] = frozenset()
+
+
+class _Noun(msgspec.Struct):
+    version: int
+    updated_at: str
+    config: msgspec.Raw = msgspec.Raw(b"{}")
+    state: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Rejected(msgspec.Struct):
+    function: str | None = None
+    reason: str | None = None
+    partition_key: str | None = None
+    stream: str | None = None
+    shard: str | None = None
+    sequence_number: str | None = None
+    arrived_at: str | None = None
+
+
+def relations(
+    folder: Path, days: Sequence[date] | None, devices: Table | None, failures: Sequence[Bucket]
+) -> list[Relation]:
+    """Write the small relations into a folder, and return them."""
+    return [
+        _written(folder, "devices", views.DEVICES, _devices(devices) if devices else ()),
+        _written(folder, "rejected", views.REJECTED, (row for bucket in failures for row in _rejected(bucket))),
+        _written(folder, "period", views.PERIOD, map(_period, days or ())),
+        Relation("tariffs", views.TARIFFS, ()),
+        Relation("tenants", views.TENANTS, ()),
+    ]
+
+
+def _written(folder: Path, name: str, columns: Mapping[str, str], rows: Any) -> Relation:
+    path = folder / f"{name}.ndjson"
+    with path.open("wb") as file:
+        for row in rows:
+            file.write(msgspec.json.encode(row) + b"\n")
+    return Relation(name, columns, [str(path)] if path.stat().st_size else [])
+
+
+def _devices(table: Table) -> Iterator[dict[str, str]]:
+    """Yield a row a device; its items stand together in a scan."""
+    row: dict[str, str] = {}
+    after: tuple[str, str] | None = None
+    while page := table.scan(after, _PAGE):
+        for item in page:
+            if row and row["device_id"] != item.partition:
+                yield row
+                row = {}
+            row |= {"device_id": item.partition, **_noun(item.sort, item.attributes)}
+        after = page[-1].partition, page[-1].sort
+    if row:
+        yield row
+
+
+def _noun(noun: str, attributes: bytes) -> dict[str, str]:
+    if noun not in ("config", "state"):
+        return {}
+    found = msgspec.json.decode(attributes, type=_Noun)
+    return {
+        noun: bytes(getattr(found, noun)).decode(),
+        f"{noun}_version": str(found.version),
+        f"{noun}_updated_at": _timestamp(found.updated_at),
+    }
+
+
+def _rejected(bucket: Bucket) -> Iterator[dict[str, str | None]]:
+    for info in bucket.list("rejected/"):
+        # Replayed or removed since it was listed; or no document at all: `failures list` shows those.
+        with contextlib.suppress(NotFound, msgspec.DecodeError):
+            found = msgspec.json.decode(bucket.get(info.key), type=_Rejected)
+            yield {**msgspec.structs.asdict(found), "arrived_at": _timestamp(found.arrived_at or "")}
+
+
+def _period(day: date) -> dict[str, str]:
+    return {"begins": f"{day} 00:00:00", "ends": f"{day + timedelta(days=1)} 00:00:00"}
+
+
+def _timestamp(rfc3339: str) -> str:
+    return rfc3339.removesuffix("Z").replace("T", " ")

@@ -1,0 +1,183 @@
+"""The work of one attempt, in the job's own process: what to compute, with which engine, and where it goes."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from headrace import disk
+from headrace.archive.base import Bucket
+from headrace.errors import UsageError
+from headrace.jobs import days, output, report, sources, views
+from headrace.jobs.base import DUCKDB, ENGINES, SPARK, Engine, Relation
+from headrace.jobs.history import Folder
+from headrace.jobs.report import Report, Value
+from headrace.jobs.run import Run
+from headrace.jobs.sources import Archived
+from headrace.system import JobSettings
+from headrace.table.base import Table
+
+Say = Callable[[str], None]
+
+
+class Places(NamedTuple):
+    """Where a report reads and writes. `archived` holds the archive still while it is open."""
+
+    archived: Callable[[], AbstractContextManager[Archived]]
+    readings: Sequence[str]
+    devices: Table | None
+    failures: Sequence[Bucket]
+    archive: Bucket
+    events: Table | None
+
+
+def run_report(found: Report, run: Run, folder: Folder, places: Places, today: date, say: Say) -> dict[str, Any]:
+    """Compute what changed of a report and put it in place; return what was done. Raises HeadraceError.
+
+    The caller holds the job's lock. An output that an earlier attempt has decided on is finished first.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.callback(folder.clear_work)  # at last, the engine being closed
+        folder.clear_work()
+        work = folder.work / f"{run.id}-{len(run.attempts)}"
+        (work / "tmp").mkdir(parents=True)
+        engine = _Lazy(lambda: stack.enter_context(_engine(run.settings, work / "tmp")))
+        items = 0
+        if (decided := folder.committed()) is not None:
+            say(f"finishing what {decided.parent.name} has computed")
+            items += _finish(decided, folder, places, engine, run.settings)
+        archived = stack.enter_context(places.archived())
+        seen, computed = _chosen(found, run, folder, archived, today)
+        for day in sorted(archived.cold):
+            say(f"{day} is left as it is: some of its files are cold")
+        if computed == []:
+            say("nothing has changed")
+            return {"days": 0, "items": items}
+        say(f"computing {found.name}" + (f", {len(computed)} days" if computed is not None else ""))
+        _compute(engine(), found, run.settings, computed, archived, places, work)
+        output.commit(work, found.name, computed, found.items, seen)
+        items += _finish(work / output.PUBLICATION, folder, places, engine, run.settings)
+        say(f"done, {items} items written")
+        return {"days": len(computed or ()), "items": items}
+
+
+def _chosen(
+    found: Report, run: Run, folder: Folder, archived: Archived, today: date
+) -> tuple[days.Seen, list[date] | None]:
+    """Return what the report will have been computed from, and the days to compute (None: it knows no days)."""
+    sql = sha256(f"{found.sql}\n{_parameters(found, run.settings)}".encode()).hexdigest()[:16]
+    if not found.daily:
+        return days.Seen(sql), None
+    first = date.fromisoformat(run.first) if run.first else None
+    last = date.fromisoformat(run.last) if run.last else None
+    before = _seen(folder)
+    kept = before.days if before.sql == sql else {}
+    if found.uses is None:
+        present = {day: days.fingerprint(files) for day, files in archived.days.items() if day not in archived.cold}
+        computed = days.chosen(present, days.changed(present, before, sql), first, last)
+        return days.Seen(sql, kept | {day.isoformat(): present[day] for day in computed}), computed
+    used = _seen(folder.of(found.uses))
+    present = {date.fromisoformat(day): mark for day, mark in used.days.items()}
+    if not present:
+        return before, []
+    different = days.changed(present, before, sql)
+    recent = days.recent(today)
+    since = min(different, default=None)
+    computed = days.chosen({*present, *recent}, set(recent), first, last, since)
+    # Days outside a range that was asked for still follow what has changed in it: the next run computes them.
+    return (days.Seen(sql, used.days) if first is last is None else before), computed
+
+
+def _compute(
+    engine: Engine,
+    found: Report,
+    settings: JobSettings,
+    computed: list[date] | None,
+    archived: Archived,
+    places: Places,
+    work: Path,
+) -> None:
+    files = [path for day, paths in archived.days.items() if computed is None or day in computed for path in paths]
+    engine.relation(Relation(views.ARCHIVED, views.event_columns(places.readings), files))
+    for relation in sources.relations(work / "tmp", computed, places.devices, places.failures):
+        engine.relation(relation)
+    if found.uses is not None:
+        keys = [info.key for info in places.archive.list(f"reports/{found.uses}/")]
+        engine.relation(Relation(found.uses, None, [places.archive.location(key) for key in keys]))
+    engine.view("parameters", f"SELECT {_parameters(found, settings)}")
+    views.define(engine, places.readings, computed)
+    engine.write(found.sql, work / "out", order=found.keys, day=report.START if found.daily else None)
+
+
+def _parameters(found: Report, settings: JobSettings) -> str:
+    """Return the values of the report's parameters as a list of columns."""
+    unknown = settings.parameters.keys() - found.parameters.keys()
+    if unknown:
+        raise UsageError(
+            f"{found.name} has no parameter {min(unknown)}.", f"It has: {', '.join(found.parameters) or 'none'}."
+        )
+    values = {**found.parameters, **settings.parameters}
+    return ", ".join(f'{_literal(value)} AS "{name}"' for name, value in values.items()) or "1 AS nothing"
+
+
+def _literal(value: Value) -> str:
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return f"CAST({value!r} AS {'BIGINT' if isinstance(value, int) else 'DOUBLE'})"
+
+
+def _finish(path: Path, folder: Folder, places: Places, engine: Callable[[], Engine], settings: JobSettings) -> int:
+    return output.finish(path, folder, places.archive, places.events, engine, settings.writes_per_s)
+
+
+def _seen(folder: Folder) -> days.Seen:
+    """Return what the report was last computed from; where that can't be read, it is computed anew."""
+    try:
+        return msgspec.json.decode(folder.seen.read_bytes(), type=days.Seen)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return days.Seen()
+
+
+class _Lazy:
+    """Makes an engine when it is first asked for."""
+
+    def __init__(self, make: Callable[[], Engine]) -> None:
+        self._make = make
+        self._made: Engine | None = None
+
+    def __call__(self) -> Engine:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+
+@contextlib.contextmanager
+def _engine(settings: JobSettings, temporary: Path) -> Iterator[Engine]:
+    temporary.mkdir(parents=True, exist_ok=True)
+    if settings.engine == DUCKDB:
+        from headrace.jobs.duckdb import DuckDB
+
+        engine: Engine = DuckDB(temporary, memory_mb=settings.memory_mb, spill_mb=settings.spill_mb)
+    elif settings.engine == SPARK:
+        from headrace.jobs.spark import Spark
+
+        engine = Spark(temporary, memory_mb=settings.memory_mb)
+    else:
+        raise UsageError(f"There is no engine {settings.engine!r}.", f"Choose one of: {', '.join(ENGINES)}.")
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@contextlib.contextmanager
+def alone(folder: Folder) -> Iterator[None]:
+    """Hold the job's lock: one process works on a job at a time; raises HeadraceError where another one does."""
+    disk.make_folder(folder.path)
+    with disk.locked(folder.lock, "a run of this job"):
+        yield
