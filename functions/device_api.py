@@ -1,4 +1,4 @@
-"""Answers devices directly: their latest event, their history, their configuration, and takes the state they report.
+"""Answers devices directly: their latest event, history, aggregates and configuration, and takes the state they report.
 
 Environment: EVENTS_TABLE, DEVICES_TABLE.
 
@@ -16,7 +16,7 @@ import msgspec
 from headrace import clock, connect, event
 from headrace.device_request import Refused, Request, by_http, by_invoke, cursor_of, is_by_http
 from headrace.errors import Conflict, UsageError
-from headrace.event import SORT_END, SORT_START, jsontext
+from headrace.event import SORT_END, SORT_START, jsontext, times
 from headrace.table.base import Item, Table
 
 PAGE = 100  # events read at a time
@@ -68,6 +68,42 @@ def history(request: Request) -> bytes:
     more = len(found) > len(shown)
     following = jsontext.encode(cursor_of(shown[-1].sort.removeprefix(SORT_START), newest) if more else None)
     return b'{"events":[%b],"cursor":%b}' % (b",".join(map(event.public, shown)), following)
+
+
+def aggregates(request: Request) -> bytes:
+    """Answer the aggregates of a period that jobs have written, in the order of their start, then of their reading."""
+    device_id, newest, limit = request.device_id(), request.newest(), request.limit()
+    prefix, reading = f"aggregate#{request.period()}#", request.reading()
+    start_time, end_time, cursor = request.time("from"), request.time("to"), request.cursor()
+    start, end = prefix + (start_time or ""), prefix + end_time if end_time else prefix[:-1] + "$"
+    if cursor and newest:
+        end = min(end, prefix + cursor)
+    elif cursor:
+        start = max(start, prefix + cursor + "\0")
+    found: list[Item] = []
+    while start < end and len(found) <= limit:
+        page = events_table().query(device_id, start, end, PAGE, newest)
+        found += [item for item in page if reading in (None, place_of(item)[1])]
+        if len(page) < PAGE:
+            break
+        start, end = (start, page[-1].sort) if newest else (page[-1].sort + "\0", end)
+    shown = found[:limit]
+    following = jsontext.encode(cursor_of("#".join(place_of(shown[-1])), newest) if len(found) > limit else None)
+    return b'{"aggregates":[%b],"cursor":%b}' % (b",".join(map(aggregate, shown)), following)
+
+
+def place_of(item: Item) -> tuple[str, str]:
+    """Return the start and the reading of an aggregate, from `aggregate#<period>#<start>#<reading>`."""
+    _, _, start, reading = item.sort.split("#", 3)
+    return start, reading
+
+
+def aggregate(item: Item) -> bytes:
+    start, reading = place_of(item)
+    own = {"device_id": item.partition, "period": item.sort.split("#", 2)[1], "start": times.short(start)}
+    return jsontext.encode(
+        {**own, "reading": reading, **msgspec.json.decode(item.attributes, type=dict[str, msgspec.Raw])}
+    )
 
 
 def read(device_id: str, start: str, end: str, count: int, newest: bool) -> list[Item]:
@@ -155,6 +191,7 @@ def devices_table() -> Table:
 OPERATIONS: dict[str, Callable[[Request], bytes]] = {
     "latest": latest,
     "history": history,
+    "aggregates": aggregates,
     "config_get": config_get,
     "config_set": config_set,
     "state_get": state_get,

@@ -5,6 +5,8 @@ table      the embedded store
 runtime    event source mappings and the dispatch of every invocation
 metrics    the metric store and the alarms
 console    the page for people; started with the first request for it, ends when nobody looks
+jobs       the schedules, and the runs of jobs
+job        one attempt of a run; ends
 verify     one comparison of log, table, archive and failures; prints JSON and ends
 """
 
@@ -58,6 +60,7 @@ async def gateway() -> Stop:
     from headrace.gateway.console import Console
     from headrace.gateway.origin import Guard, is_loopback
     from headrace.gateway.router import Router
+    from headrace.jobs.api import JobsApi
     from headrace.metrics import api as cloudwatch
     from headrace.operations.keeper import StreamMeter, keep_retention
     from headrace.operations.lifecycle import Lifecycle
@@ -95,6 +98,7 @@ async def gateway() -> Stop:
             *admin.paths(),
             *lifecycle.paths(),
             *metrics.paths(),
+            *JobsApi(rpc.AsyncClient(layout.jobs_socket)).paths(),
             *functions.paths(),
             *Console(layout.console_socket, layout.logs / "console.log").paths(),
         ],
@@ -169,6 +173,27 @@ async def runtime() -> Stop:
     return running.stop
 
 
+async def jobs() -> Stop:
+    """Start the jobs process."""
+    from headrace.jobs import server
+
+    layout, system = layout_and_system()
+    timekeeper = Timekeeper(layout.clock)
+    running = await server.start(layout, system, is_believed=lambda: not timekeeper.check().paused)
+    return running.stop
+
+
+def job(name: str) -> int:
+    """Do one attempt of the run HEADRACE_RUN of a job."""
+    from headrace.archive.local import LocalBucket
+    from headrace.operations.job import attempt, compacted
+
+    process.follow_supervisor()
+    layout, system = layout_and_system()
+    archive = LocalBucket(layout.buckets / system.archive_bucket)
+    return attempt(layout, system, name, os.environ["HEADRACE_RUN"], built_in={}, archived=lambda: compacted(archive))
+
+
 def verify() -> int:
     """Compare everything, print the outcome as JSON."""
     from headrace.operations.verify import Verification
@@ -183,9 +208,17 @@ def main() -> int:
     name = sys.argv[1]
     if name == "verify":
         return verify()
-    return process.run(
-        {"gateway": gateway, "table": table, "runtime": runtime, "metrics": metrics, "console": console}[name]
-    )
+    if name == "job":
+        return job(sys.argv[2])
+    processes = {
+        "gateway": gateway,
+        "table": table,
+        "runtime": runtime,
+        "metrics": metrics,
+        "jobs": jobs,
+        "console": console,
+    }
+    return process.run(processes[name])
 
 
 if __name__ == "__main__":

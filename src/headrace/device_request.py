@@ -14,16 +14,18 @@ from headrace.event import jsontext, times
 from headrace.table.base import PARTITION_BYTES_MAX
 
 LIMIT, LIMIT_MAX = 100, 1000
+PERIODS = ("hour", "day", "month")  # of aggregates
 ROUTES = {
     ("GET", "latest"): "latest",
     ("GET", "events"): "history",
+    ("GET", "aggregates"): "aggregates",
     ("GET", "config"): "config_get",
     ("PUT", "config"): "config_set",
     ("GET", "state"): "state_get",
     ("PUT", "state"): "state_report",
 }
 _BODIES = {"config_set": "config", "state_report": "state"}
-_PATHS = "GET /devices/{id}/latest, /events, /config, /state; PUT /devices/{id}/config, /state"
+_PATHS = "GET /devices/{id}/latest, /events, /aggregates, /config, /state; PUT /devices/{id}/config, /state"
 _NUMBERS = ("limit", "expected_version")
 _VERSION_MAX = 2**53
 _FLAGS = {"": True, "true": True, "1": True, "false": False, "0": False}
@@ -103,8 +105,22 @@ class Request(NamedTuple):
             reason = str(error)
         raise Refused(400, f"{name}: send a JSON object ({reason})")
 
+    def period(self) -> str:
+        """Return which aggregates are wanted."""
+        value = self.parameters.get("period")
+        if value in PERIODS:
+            return str(value)
+        raise Refused(400, f"period: send one of {', '.join(PERIODS)}")
+
+    def reading(self) -> str | None:
+        """Return the reading whose aggregates are wanted, None for those of all."""
+        value = self.parameters.get("reading")
+        if value is None or (isinstance(value, str) and value):
+            return value
+        raise Refused(400, "reading: send the name of a reading, or leave it out")
+
     def cursor(self) -> str | None:
-        """Return the `<time>#<id>` of the last event that the answer before held."""
+        """Return the `<time>#<id>` (or reading) of the last item that the answer before held."""
         value = self.parameters.get("cursor")
         if value is None:
             return None

@@ -58,6 +58,16 @@ class Layout:
         return self.data / "metrics"
 
     @property
+    def jobs(self) -> Path:
+        """Return the folder of jobs: `<job>/runs/`, and what their runs work on."""
+        return self.data / "jobs"
+
+    @property
+    def schedules(self) -> Path:
+        """Return the file that says since when each schedule counts."""
+        return self.data / "schedules.json"
+
+    @property
     def table(self) -> Path:
         """Return the folder of the table store."""
         return self.data / "table"
@@ -108,6 +118,11 @@ class Layout:
     def console_socket(self) -> Path:
         """Return the console's socket, on which the supervisor listens until there is a console."""
         return self.sockets / "console.sock"
+
+    @property
+    def jobs_socket(self) -> Path:
+        """Return the jobs process's socket."""
+        return self.sockets / "jobs.sock"
 
     @property
     def runtime_socket(self) -> Path:

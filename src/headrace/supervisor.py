@@ -28,9 +28,9 @@ from headrace.listener import hang_up, listen, listen_unix
 from headrace.settings import CONSOLE_PATH, Layout
 from headrace.system import System
 
-PROCESSES = ("table", "gateway", "runtime", "metrics")  # in the order they start; they stop in `STOP_ORDER`
+PROCESSES = ("table", "gateway", "runtime", "metrics", "jobs")  # in the order they start; they stop in `STOP_ORDER`
 CONSOLE = "console"  # started on demand
-STOP_ORDER = (CONSOLE, "gateway", "runtime", "table", "metrics")
+STOP_ORDER = (CONSOLE, "jobs", "gateway", "runtime", "table", "metrics")
 START_S_MAX = 30.0
 STOP_S_MAX = 10.0
 BACKOFF_S = (0.05, 10.0)  # first and longest wait before a restart

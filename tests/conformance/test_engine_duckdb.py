@@ -16,7 +16,7 @@ class TestDuckDB(EngineContract):
     """The contract."""
 
 
-def test_sql_that_eats_memory_ends_with_a_message(files: list[Path], tmp_path: Path) -> None:
+def test_sql_that_eats_memory_ends_with_a_message(files: list[str], tmp_path: Path) -> None:
     session = engine("duckdb", tmp_path / "tmp", memory_mb=40)
     prepare(session, files, tmp_path)
     with pytest.raises(HeadraceError, match="more memory than it may have") as raised:

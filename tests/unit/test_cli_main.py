@@ -26,6 +26,7 @@ CONTRACT = {
     "status": ["--verify", "--json"],
     "latest": ["DEVICE", "--json"],
     "history": ["DEVICE", "--from", "--to", "--limit", "--newest", "--cursor", "--json"],
+    "aggregates": ["DEVICE", "--period", "--reading", "--from", "--to", "--limit", "--newest", "--cursor", "--json"],
     "config": ["DEVICE", "get", "set", "--expected-version", "--json"],
     "invoke": ["FUNCTION", "--payload"],
     "logs": ["FUNCTION", "-f", "--json"],
@@ -37,6 +38,11 @@ CONTRACT = {
     "lifecycle plan": ["--at", "--json"],
     "lifecycle run": ["--clock-is-right", "--json"],
     "lifecycle log": ["--json"],
+    "jobs list": ["--json"],
+    "jobs run": ["NAME", "--engine", "duckdb|spark", "--from", "--to", "--parameter", "--wait", "--json"],
+    "jobs show": ["NAME", "--limit", "--json"],
+    "jobs cancel": ["NAME", "--json"],
+    "jobs logs": ["NAME", "-f", "--json"],
     "streams": ["--json"],
     "metrics": ["NAME", "--namespace", "--last", "--stat", "--json"],
     "alarms": ["--json"],
@@ -62,7 +68,7 @@ def test_the_readme_names_only_what_there_is() -> None:
     assert len(calls) >= 10
     for name, rest in calls:
         assert name in COMMANDS, name
-        path = [name, *rest.split()[:1]] if name in ("failures", "archive", "lifecycle") else [name]
+        path = [name, *rest.split()[:1]] if name in ("failures", "archive", "lifecycle", "jobs") else [name]
         for option in re.findall(r"--[a-z-]+", rest):
             assert option in run(*path, "--help").stdout, f"headrace {name}{rest}"
 

@@ -318,3 +318,55 @@ def test_deep_and_large_objects_come_back(api: Api) -> None:
     assert api.http("PUT", "state", deep)[0] == 200
     assert api.ask("state_get")["state"] == json.loads(deep)
     assert api.http("GET", "state")[1]["state"] == json.loads(deep)
+
+
+def aggregate(start: str, reading: str, period: str = "hour", **values: Any) -> Item:
+    return Item(DEVICE, f"aggregate#{period}#{start}#{reading}", json.dumps(values).encode())
+
+
+HOURS = ["2026-02-27T23:00:00.000000Z", "2026-02-28T00:00:00.000000Z", "2026-02-28T01:00:00.000000Z"]
+
+
+def test_aggregates_are_what_jobs_have_written(api: Api) -> None:
+    api.store('{"time":9,"x":1}')
+    api.events.put([aggregate(hour, reading, count=1) for hour in HOURS for reading in ("a#b", "ä")])
+    api.events.put([aggregate(HOURS[0], "a#b", "day", count=7, sum=0.1)])
+    (day,) = api.ask("aggregates", period="day")["aggregates"]
+    assert day == {
+        "device_id": DEVICE, "period": "day", "start": "2026-02-27T23:00:00Z", "reading": "a#b", "count": 7, "sum": 0.1
+    }  # fmt: skip
+    hours = api.ask("aggregates", period="hour")["aggregates"]
+    assert [(each["start"], each["reading"]) for each in hours] == [
+        (times.short(hour), reading) for hour in HOURS for reading in ("a#b", "ä")
+    ]
+    assert api.ask("aggregates", period="hour", newest=True)["aggregates"] == hours[::-1]
+    some = api.ask("aggregates", period="hour", reading="ä", **{"from": HOURS[1], "to": HOURS[2]})
+    assert some == {"aggregates": [hours[3]], "cursor": None}
+    assert api.http("GET", "aggregates", period="hour", reading="ä") == (
+        200, {"aggregates": hours[1::2], "cursor": None}
+    )  # fmt: skip
+    assert api.ask("aggregates", period="month") == {"aggregates": [], "cursor": None}
+
+
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("reading", [None, "b"])
+def test_aggregates_come_in_pages(api: Api, newest: bool, reading: str | None) -> None:
+    starts = [times.from_us(hour * 3_600_000_000) for hour in range(150)]
+    api.events.put([aggregate(start, name, count=1) for start in starts for name in ("a", "b", "c")])
+    everything = api.ask("aggregates", period="hour", newest=newest, reading=reading, limit=1000)
+    assert len(everything["aggregates"]) == (150 if reading else 450) and everything["cursor"] is None
+    pages: list[list[Any]] = []
+    cursor = None
+    while not pages or cursor:
+        answer = api.ask("aggregates", period="hour", newest=newest, reading=reading, limit=70, cursor=cursor)
+        pages.append(answer["aggregates"])
+        cursor = answer["cursor"]
+    assert [each for page in pages for each in page] == everything["aggregates"]
+    assert {len(page) for page in pages[:-1]} == {70}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"period": "week"}, {"period": 1}, {"period": "hour", "reading": ""}, {"period": "hour", "limit": 0}]
+)
+def test_aggregates_refuse_what_they_cannot_answer(api: Api, wrong: dict[str, Any]) -> None:
+    assert api.ask("aggregates", **wrong)["statusCode"] == 400

@@ -1,4 +1,4 @@
-"""`headrace latest`, `history` and `config`: what a device asks of `device_api`, asked by hand."""
+"""`headrace latest`, `history`, `aggregates` and `config`: what a device asks of `device_api`, asked by hand."""
 
 import click
 import msgspec
@@ -55,6 +55,44 @@ def history_command(
     answer = members(payload) or {}
     events = msgspec.json.decode(answer.get("events", b"[]"), type=list[Members])
     click.echo(_events(events) if events else f"no events of {device}")
+    if (following := text(answer, "cursor")) not in ("", "null"):
+        note(f"there are more: add --cursor {following}")
+
+
+@click.command("aggregates")
+@click.argument("device")
+@click.option("--period", type=click.Choice(["hour", "day", "month"]), default="hour", help="Of what length (hour).")
+@click.option("--reading", metavar="NAME", help="Of this reading only.")
+@click.option("--from", "start", metavar="T", help="The first start: RFC 3339 or epoch, inclusive.")
+@click.option("--to", "end", metavar="T", help="The start to stop before: RFC 3339 or epoch, exclusive.")
+@click.option("--limit", metavar="N", type=int, help="How many at most: 100, up to 1,000.")
+@click.option("--newest", is_flag=True, help="The newest first, instead of the oldest.")
+@click.option("--cursor", metavar="C", help="Go on where the answer with this cursor ended.")
+@json_option
+@with_backend
+def aggregates_command(
+    backend: Backend,
+    device: str,
+    period: str,
+    reading: str | None,
+    start: str | None,
+    end: str | None,
+    limit: int | None,
+    newest: bool,
+    cursor: str | None,
+    as_json: bool,
+) -> None:
+    """Show what jobs have computed of DEVICE's readings, by hour or day."""
+    asked = {"period": period, "reading": reading, "from": start, "to": end, "limit": limit, "cursor": cursor}
+    payload = device_api(backend, "aggregates", device, newest=newest or None, **asked)
+    if as_json:
+        print_raw(payload)
+        return
+    answer = members(payload) or {}
+    found = msgspec.json.decode(answer.get("aggregates", b"[]"), type=list[Members])
+    heads = [name for name in (found[0] if found else {}) if name not in ("device_id", "period")]
+    rows = [[text(each, name) for name in heads] for each in found]
+    click.echo(table(heads, rows) if found else f"no aggregates of {device}: see `headrace jobs list`")
     if (following := text(answer, "cursor")) not in ("", "null"):
         note(f"there are more: add --cursor {following}")
 

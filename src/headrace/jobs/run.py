@@ -4,9 +4,9 @@
        ▲                  │ ├────▶ failed      a wrong report or setting, or no retries left
        └── failed, late ──┘ └────▶ cancelled
 
-An attempt that was interrupted, because the backend stopped or the process was killed from outside, is tried again at
-once and uses up no retry, a bounded number of times. An output that is committed is always finished: a run whose
-attempt had come so far is neither failed nor cancelled.
+An attempt that was interrupted, because the backend stopped or the process was killed from outside, uses up no retry:
+the first one is tried again at once, the others after a pause, a bounded number of times. An output that is committed
+is always finished: a run whose attempt had come so far is neither failed nor cancelled.
 """
 
 from typing import Any
@@ -48,6 +48,16 @@ class Run(msgspec.Struct):
     version: int = VERSION
 
 
+class Asked(msgspec.Struct):
+    """What a run is asked for with; `first` and `last` are days, inclusive."""
+
+    job: str
+    engine: str | None = None
+    first: str | None = None
+    last: str | None = None
+    parameters: dict[str, int | float | str] = {}
+
+
 class Ended(msgspec.Struct):
     """What a child leaves as its last word: a result, or an error as [kind, problem, hint]."""
 
@@ -73,7 +83,7 @@ def fail(run: Run, outcome: str, error: tuple[str, str], now_ms: int, *, for_goo
     failed = sum(each.outcome in ("failed", "timed_out") for each in run.attempts)
     interrupted = sum(each.outcome == "interrupted" for each in run.attempts)
     if outcome == "interrupted" and interrupted <= INTERRUPTIONS_MAX:
-        run.state, run.due_ms = WAITING, now_ms
+        run.state, run.due_ms = WAITING, now_ms + (pause_ms(interrupted - 1) if interrupted > 1 else 0)
     elif committed or (not for_good and failed <= run.settings.retries and outcome != "interrupted"):
         run.state, run.due_ms = WAITING, now_ms + pause_ms(failed)
     else:

@@ -103,6 +103,10 @@ class _Backup:
         for part in (self._from.checkpoints, self._from.invokes):
             _copy_tree(part, self._to.data / part.name, disk.copy_file)
         self._copy_table()
+        # What reports were computed from, before their output; what is under way is computed anew after a restore.
+        disk.make_folder(self._to.jobs)
+        for job in _folders(self._from.jobs):
+            _copy_tree(job, self._to.jobs / job.name, disk.copy_file, without=("work",))
         self._copy_buckets()
         for name in {*streams, *(path.name for path in _folders(self._from.streams))}:
             self._copy_log(name, closed_only=False)
@@ -159,7 +163,7 @@ class _Backup:
 
     def _copy_rest(self) -> None:
         """Copy what is left: files of the data directory itself, and folders that this version knows nothing of."""
-        known = {"streams", "checkpoints", "invokes", "table", "s3", "logs", "run"}
+        known = {"streams", "checkpoints", "invokes", "table", "jobs", "s3", "logs", "run"}
         cold = cold_folder.place(self._from.buckets)
         for path in sorted(self._from.data.iterdir()):
             if path.is_dir() and path.name not in known and path != cold:

@@ -1,0 +1,110 @@
+"""Jobs over HTTP, under `/_headrace/jobs`. The gateway only hands requests on to the jobs process.
+
+    GET  jobs                            {"jobs": [{"job", "description", "schedules", "next", "last"}, …]}
+    GET  jobs/runs?job=&limit=           {"runs": […]}, the newest first
+    GET  jobs/runs/<id or job>           the run, or the last run of that job
+    GET  jobs/runs/<id or job>/log?offset=   {"text", "offset"}
+    POST jobs/runs/<id or job>/cancel    the run
+    POST jobs/<job>/run {"engine", "from", "to", "parameters"}   the run that was created
+
+`from` and `to` are days (`2026-01-31`), the second one not included.
+"""
+
+from datetime import date, timedelta
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from headrace import rpc
+from headrace.errors import NotFound, UsageError
+from headrace.jobs.run import Asked
+from headrace.wire import Handler, Request, Response
+
+RUNS, RUNS_MAX = 20, 1000
+
+
+class _Body(msgspec.Struct, forbid_unknown_fields=True):
+    engine: str | None = None
+    start: str | None = msgspec.field(name="from", default=None)
+    end: str | None = msgspec.field(name="to", default=None)
+    parameters: dict[str, int | float | str] = {}
+
+
+class JobsApi:
+    """Handlers for the gateway over the jobs process."""
+
+    def __init__(self, jobs: rpc.AsyncClient) -> None:
+        self._jobs = jobs
+
+    def paths(self) -> list[tuple[str, Handler]]:
+        """Return what to register: path prefix and handler."""
+        return [("/_headrace/jobs", self.handle)]
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request; raises HeadraceError."""
+        query = parse_qs(request.query)
+        match request.method, [unquote(part) for part in request.path.split("/")[3:] if part]:
+            case "GET", []:
+                return _json({"jobs": await self._call("list", None)})
+            case "GET", ["runs"]:
+                limit = min(_number(query, "limit", RUNS), RUNS_MAX)
+                return _json({"runs": await self._call("runs", (query.get("job", [None])[-1], limit))})
+            case "GET", ["runs", name]:
+                return _json(await self._call("show", name))
+            case "GET", ["runs", name, "log"]:
+                text, offset = await self._call("log", (name, _number(query, "offset", 0)))
+                return _json({"text": text, "offset": offset})
+            case "POST", ["runs", name, "cancel"]:
+                _check_type(request)
+                return _json(await self._call("cancel", name))
+            case "POST", [job, "run"]:
+                _check_type(request)
+                return _json(await self._call("run", _asked(job, request.body)))
+        raise NotFound(f"There is nothing at {request.method} {request.path}.")
+
+    async def _call(self, method: str, params: object) -> Any:
+        return rpc.decode(await self._jobs.call(method, params))
+
+
+def _asked(job: str, body: bytes) -> Asked:
+    try:
+        found = msgspec.json.decode(body or b"{}", type=_Body)
+    except msgspec.DecodeError as error:
+        hint = 'Send {"engine", "from", "to", "parameters"}, or what of it is to differ.'
+        raise UsageError(f"The body is wrong: {error}.", hint) from error
+    first, end = _day("from", found.start), _day("to", found.end)
+    last = end - timedelta(days=1) if end else None
+    if first and last and last < first:
+        raise UsageError(f"From {first} to {end} there is no day.", "The day `to` is not included.")
+    return Asked(
+        job=job,
+        engine=found.engine,
+        first=str(first) if first else None,
+        last=str(last) if last else None,
+        parameters=found.parameters,
+    )
+
+
+def _day(name: str, text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise UsageError(f"{name} is {text!r}, no day.", "Write it like 2026-01-31.") from None
+
+
+def _number(query: dict[str, list[str]], name: str, default: int) -> int:
+    text = query.get(name, [str(default)])[-1]
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"{name} is {text!r}, no number.", "Write a whole number of 0 or more.")
+    return int(text)
+
+
+def _check_type(request: Request) -> None:
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        # A page in a browser can't send this type to another origin unasked, so it can't start anything.
+        raise UsageError("Jobs are started and ended with Content-Type: application/json.")
+
+
+def _json(value: object) -> Response:
+    return Response(200, msgspec.json.encode(value))
