@@ -138,6 +138,8 @@ def _instead(token: Token, before: str, following: str, named: set[str]) -> str 
     """Return what to write instead of a token, or None where it may stand."""
     if token.kind == "symbol":
         return _SYMBOLS.get(token.text) or (_SYMBOLS["->"] if token.text == "->>" else None)
+    if (before, token.text, following) == ("as", "string", ")"):
+        return _WORDS["string"]
     if token.kind != "word" or before in (".", "as"):
         return None
     if token.text in _STATEMENTS and token.text not in named:

@@ -31,6 +31,7 @@ from headrace.settings import Layout
 from headrace.system import BUILT_IN_JOBS, Schedule, System
 
 TURN_S = 0.5
+SAVE_AGAIN_S = 1.0  # after the disk has refused to keep how a run ended
 RUNNING_MAX = 2  # children at once: each may take a core and its memory_mb
 LOG_BYTES_MAX = 1024 * 1024  # in one answer
 SCHEDULES_VERSION = 1
@@ -98,7 +99,8 @@ class JobsServer:
     async def listen(self, *, turning: bool = True) -> None:
         """Begin to serve; what the last process left running is taken for interrupted."""
         for run in self._history.running():
-            self._fail(run, "interrupted", ("The backend stopped.", "It is tried again."), for_good=False)
+            self._fail(run, "interrupted", ("The backend stopped.", "It is tried again."))
+            self._history.save(run)
         self._layout.sockets.mkdir(parents=True, exist_ok=True)
         await self._server.start(self._layout.jobs_socket)
         if turning:
@@ -230,7 +232,12 @@ class JobsServer:
 
     def _begin(self, run: Run) -> None:
         transitions.begin(run, self._now_ms())
-        self._history.save(run)
+        try:
+            self._history.save(run)
+        except HeadraceError:
+            run.attempts.pop()
+            run.state = WAITING
+            raise
         watcher = asyncio.create_task(self._attempt(run))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
@@ -262,39 +269,42 @@ class JobsServer:
         del self._children[run.id]
         if self._stopping and child.returncode != 0:
             return  # stays as it is: the next start takes it for interrupted
-        with contextlib.suppress(HeadraceError):  # the disk is full: it will be taken for interrupted
-            self._ended(run, child.returncode or 0)
+        self._ended(run, child.returncode or 0)
+        while True:
+            try:
+                self._history.save(run)
+                break
+            except HeadraceError as error:
+                _log.warning("The run %s: %s", run.id, error)
+                await asyncio.sleep(SAVE_AGAIN_S)
         self._wake.set()
 
     def _ended(self, run: Run, status: int) -> None:
+        """Take down how an attempt ended."""
         ended = _last_word(self._folder(run).result(run.id))
         now_ms = self._now_ms()
         if status == 0:
             transitions.succeed(run, ended.result, now_ms)
-            self._history.save(run)
         elif run.id in self._cancelled:
-            self._cancelled.discard(run.id)
             transitions.cancel(run, now_ms, committed=self._committed(run))
-            self._history.save(run)
         elif run.id in self._timed_out:
-            self._timed_out.discard(run.id)
             hint = "Give it more time (timeout_s), or less to do (--from, --to)."
-            problem = f"It did not end within {run.settings.timeout_s:,} s."
-            self._fail(run, "timed_out", (problem, hint), for_good=False)
+            self._fail(run, "timed_out", (f"It did not end within {run.settings.timeout_s:,} s.", hint))
         elif ended.error is not None:
             kind, problem, hint = ended.error
             self._fail(run, "failed", (problem, hint), for_good=kind in ("UsageError", "NotFound"))
         elif status < 0:
             name = signal.Signals(-status).name
-            self._fail(run, "interrupted", (f"Its process was ended by {name}.", "It is tried again."), for_good=False)
+            self._fail(run, "interrupted", (f"Its process was ended by {name}.", "It is tried again."))
         else:
             problem = f"Its process ended with status {status}."
-            self._fail(run, "failed", (problem, f"See `headrace jobs logs {run.id}`."), for_good=False)
+            self._fail(run, "failed", (problem, f"See `headrace jobs logs {run.id}`."))
+        self._cancelled.discard(run.id)
+        self._timed_out.discard(run.id)
 
-    def _fail(self, run: Run, outcome: str, error: tuple[str, str], *, for_good: bool) -> None:
+    def _fail(self, run: Run, outcome: str, error: tuple[str, str], *, for_good: bool = False) -> None:
         committed = self._committed(run)
         transitions.fail(run, outcome, error, self._now_ms(), for_good=for_good, committed=committed)
-        self._history.save(run)
 
     def _committed(self, run: Run) -> bool:
         return self._folder(run).committed() is not None

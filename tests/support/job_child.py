@@ -1,0 +1,49 @@
+"""The work of one attempt as a process to be killed: `python job_child.py FOLDER ENGINE ATTEMPT`.
+
+FOLDER has `reports/`, `archive/` (the bucket, with events as `support.jobs.archive` writes them), `jobs/`, and the
+socket of a table process. The report is `warm`.
+"""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from headrace.archive.local import LocalBucket
+from headrace.jobs import history, report, work
+from headrace.jobs.run import Attempt, Run
+from headrace.jobs.sources import Archived
+from headrace.system import JobSettings
+from headrace.table.local import LocalTable
+
+TODAY = date(2026, 3, 2)
+
+
+def do(folder: Path, engine: str, attempt: int) -> dict[str, int]:
+    @contextlib.contextmanager
+    def archived() -> Iterator[Archived]:
+        found: dict[date, list[str]] = {}
+        for path in sorted((folder / "archive" / "events").glob("dt=*/*.parquet")):
+            found.setdefault(date.fromisoformat(path.parent.name[3:]), []).append(str(path))
+        yield Archived(found)
+
+    places = work.Places(
+        archived=archived,
+        readings=("temperature", "counter"),
+        devices=None,
+        failures=(),
+        archive=LocalBucket(folder / "archive"),
+        events=LocalTable.connect("events", folder / "table.sock"),
+    )
+    settings = JobSettings(engine=engine, writes_per_s=20_000)
+    run = Run("warm-1", "warm", "request", 0, settings, attempts=[Attempt(0)] * attempt)
+    job = history.Folder(folder / "jobs", "warm")
+    with work.alone(job):
+        return work.run_report(
+            report.load(folder / "reports" / "warm.sql"), run, job, places, TODAY, lambda text: print(text, flush=True)
+        )
+
+
+if __name__ == "__main__":
+    print(do(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
