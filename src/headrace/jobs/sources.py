@@ -48,8 +48,10 @@ def relations(
     folder: Path, days: Sequence[date] | None, devices: Table | None, failures: Sequence[Bucket]
 ) -> list[Relation]:
     """Write the small relations into a folder, and return them."""
+    rows = list(_devices(devices)) if devices else []
     return [
-        _written(folder, "devices", views.DEVICES, _devices(devices) if devices else ()),
+        _written(folder, "devices", views.DEVICES, rows),
+        _written(folder, "properties", views.PROPERTIES, (each for row in rows for each in properties(row))),
         _written(folder, "rejected", views.REJECTED, (row for bucket in failures for row in _rejected(bucket))),
         _written(folder, "period", views.PERIOD, map(_period, days or ())),
         Relation("tariffs", views.TARIFFS, ()),
@@ -78,6 +80,16 @@ def _devices(table: Table) -> Iterator[dict[str, str]]:
         after = page[-1].partition, page[-1].sort
     if row:
         yield row
+
+
+def properties(row: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Yield the members of a device's config and state, a row each."""
+    for source in ("config", "state"):
+        members = msgspec.json.decode(row.get(source, "{}"), type=dict[str, msgspec.Raw])
+        for name, value in members.items():
+            text = bytes(value).decode()
+            text = msgspec.json.decode(value, type=str) if text.startswith('"') else text
+            yield {"device_id": row["device_id"], "source": source, "name": name, "value": text}
 
 
 def _noun(noun: str, attributes: bytes) -> dict[str, str]:

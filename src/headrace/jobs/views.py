@@ -5,6 +5,7 @@
 | `events` | an event, each identity once | device_id, time, id, arrived_at, device_time, flags, stream, shard, sequence_number, bytes, a DOUBLE each reading that the template names, readings (JSON of the other members), time_us, lag_us |
 | `readings` | a number in an event | device_id, time, id, arrived_at, reading, value (DOUBLE), amount (DECIMAL(28, 9)), time_us |
 | `devices` | a device with config or state | device_id, config (JSON), config_version, config_updated_at, state (JSON), state_version, state_updated_at |
+| `properties` | a member of a device's config or state | device_id, source (`config`, `state`), name, value (a string's text, else its JSON) |
 | `rejected` | a rejected document | function, reason, partition_key, stream, shard, sequence_number, arrived_at |
 | `period` | a day that is computed | begins, ends |
 | `parameters` | the report's parameters | one row, a column each |
@@ -42,6 +43,7 @@ DEVICES = {
     "state_version": "BIGINT",
     "state_updated_at": "TIMESTAMP",
 }
+PROPERTIES = dict.fromkeys(("device_id", "source", "name", "value"), "VARCHAR")
 REJECTED = {
     "function": "VARCHAR",
     "reason": "VARCHAR",
@@ -55,7 +57,6 @@ PERIOD = {"begins": "TIMESTAMP", "ends": "TIMESTAMP"}
 TARIFFS = {"tariff": "VARCHAR", "reading": "VARCHAR", "price": "DECIMAL(18, 6)", "valid_from": "TIMESTAMP"}
 TENANTS = {"tenant": "VARCHAR", "device_id": "VARCHAR", "tariff": "VARCHAR"}
 
-NAMES = ("events", "readings", "devices", "rejected", "period", "parameters", "tariffs", "tenants")
 ARCHIVED = "archived"  # the relation behind `events`: all that was opened, of the computed days or not
 
 # Whole and rest apart: both are exact in a double, and the rest's billionths, as an integer, are the same everywhere.
