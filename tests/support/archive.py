@@ -7,9 +7,9 @@ from typing import Any
 
 import duckdb
 
-from headrace.archive import compaction, raw, snapshot
+from headrace.archive import catalogue, compaction, raw, snapshot
 from headrace.archive.base import Bucket
-from headrace.archive.catalogue import Catalogue, Range
+from headrace.archive.catalogue import Range
 from headrace.archive.local import LocalBucket
 from support.memory import ARRIVAL_MS, lambda_record
 
@@ -23,7 +23,7 @@ class Archive:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "archive"
         self.bucket = LocalBucket(folder / "s3" / "archive")
-        self.catalogue = Catalogue(self.bucket, self.folder / compaction.CATALOGUE_LOCK)
+        self.catalogue = catalogue.of(self.bucket, self.folder)
         self._number = 0
 
     def put(self, *events: Mapping[str, Any] | bytes, shard: int = 0, arrival_ms: int = ARRIVAL_MS) -> list[str]:

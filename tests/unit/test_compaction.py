@@ -221,10 +221,10 @@ def test_two_at_once_the_second_is_refused(archive: Archive) -> None:
 class Cold(LocalBucket):
     """A bucket in which some files are cold."""
 
-    cold: frozenset[str] = frozenset()
+    frozen: frozenset[str] = frozenset()
 
     def location(self, key: str) -> str:
-        if key in self.cold:
+        if key in self.frozen:
             raise InvalidObjectState(f"{key} is in GLACIER", f"Restore it first: headrace archive restore {key}")
         return super().location(key)
 
@@ -243,7 +243,7 @@ def test_a_day_that_may_be_cold_gets_one_unchecked_file(archive: Archive) -> Non
     assert archive.identities() == expected(*events(range(10)))
 
     archive.bucket = Cold(archive.bucket.path("x").parent)
-    Cold.cold = frozenset({old})
+    Cold.frozen = frozenset({old})
     with pytest.raises(InvalidObjectState, match="restore"):
         archive.identities()
     assert archive.identities(leave_out_cold=True) == expected(*events(range(3, 10)))

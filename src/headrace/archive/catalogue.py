@@ -97,6 +97,11 @@ def key_of(day: str, name: str) -> str:
     return f"{FILES}dt={day}/{name}.parquet"
 
 
+def day_of(key: str) -> str:
+    """Return the day of a compacted file's key."""
+    return key[len(FILES) + len("dt=") :].partition("/")[0]
+
+
 class Catalogue:
     """The catalogue of one archive. `lock` is a file that whoever changes a manifest holds meanwhile."""
 
@@ -129,7 +134,7 @@ class Catalogue:
         by_day: dict[str, set[str]] = {}
         for key in keys:
             if key.startswith(f"{FILES}dt="):
-                by_day.setdefault(key[len(FILES) + 3 :].partition("/")[0], set()).add(key)
+                by_day.setdefault(day_of(key), set()).add(key)
         for day, gone in by_day.items():
             self.change(day, lambda manifest, gone=gone: _without(manifest, gone))  # type: ignore[misc]
 
@@ -153,6 +158,11 @@ class Catalogue:
         disk.make_folder(self._lock.parent)
         with disk.held_file(self._lock):
             yield
+
+
+def of(bucket: Bucket, folder: Path) -> Catalogue:
+    """Return the catalogue of an archive whose work folder is `folder`."""
+    return Catalogue(bucket, folder / "catalogue.lock")
 
 
 def merged(runs: Iterable[Run]) -> list[Run]:

@@ -19,10 +19,9 @@ from uuid import uuid4
 import msgspec
 
 from headrace import clock, disk
-from headrace.archive import columns, day, merging, raw, staging
+from headrace.archive import catalogue, columns, day, merging, raw, sorting, staging
 from headrace.archive.base import COLD_CLASSES, Bucket, ObjectInfo
-from headrace.archive.catalogue import FILES, Catalogue, File, Run, merged
-from headrace.archive.columns import text_sql
+from headrace.archive.catalogue import FILES, File, Run, merged
 from headrace.archive.engine import DEFAULT, Limits, connected
 from headrace.archive.staging import Problem, Staging
 from headrace.errors import Conflict, DataDirectoryError
@@ -34,7 +33,7 @@ ROUND_BYTES = 512 * 1024 * 1024  # of raw objects, compressed: some 20 million e
 ROUND_OBJECTS = 20_000
 CHUNK_OBJECTS = 256  # read by one statement
 CLUSTER_DAYS = 8  # from which on a round's rows are put in order of days first
-LOCK, CATALOGUE_LOCK, _PENDING = "lock", "catalogue.lock", "pending.json"
+LOCK, _PENDING = "lock", "pending.json"
 
 
 class Summary(msgspec.Struct, kw_only=True):
@@ -101,7 +100,7 @@ class _Run:
         self._limits = limits
         self._now_ms = clock.now_ms() if now_ms is None else now_ms
         self._grace_ms = grace_ms
-        self._catalogue = Catalogue(bucket, folder / CATALOGUE_LOCK)
+        self._catalogue = catalogue.of(bucket, folder)
         self._changed: set[str] = set()
         self._summary = Summary()
 
@@ -156,29 +155,16 @@ class _Run:
 
     def _days(self, connection: Any, work: Path) -> list[day.Outcome]:
         """Write the files of each day; return what to publish."""
-        found = connection.execute(
-            f"SELECT CAST(CAST(time AS DATE) AS VARCHAR), count(*) FROM {staging.TABLE} GROUP BY 1 ORDER BY 1"
-        ).fetchall()
-        if len(found) > CLUSTER_DAYS:
+        dates = sorting.days_of(connection, staging.TABLE)
+        if len(dates) > CLUSTER_DAYS:
             connection.execute(f"CREATE TABLE clustered AS SELECT * FROM {staging.TABLE} ORDER BY CAST(time AS DATE)")
             connection.execute(f"DROP TABLE {staging.TABLE}")
             connection.execute(f"ALTER TABLE clustered RENAME TO {staging.TABLE}")
         outcomes = []
-        for date, _ in found:
-            start = f"TIMESTAMP {text_sql(date)}"
-            where = f"time >= {start} AND time < {start} + INTERVAL 1 DAY"
-            if date == "9999-12-31":
-                where = f"time >= {start}"
+        for date in dates:
+            new = f"(SELECT * FROM {staging.TABLE} WHERE {sorting.on_day_sql(date)})"
             plan = self._plan(date)
-            outcome = day.write(
-                connection,
-                self._bucket,
-                work,
-                date,
-                plan,
-                self._typed,
-                f"(SELECT * FROM {staging.TABLE} WHERE {where})",
-            )
+            outcome = day.write(connection, self._bucket, work, date, plan, self._typed, new)
             if outcome.events:
                 outcomes.append(outcome)
         return outcomes

@@ -18,12 +18,12 @@ from typing import Any
 from uuid import uuid4
 
 from headrace import disk
-from headrace.archive import columns, compaction, staging
+from headrace.archive import catalogue, columns, compaction, staging
 from headrace.archive.base import Bucket
-from headrace.archive.catalogue import Catalogue, File, Range
+from headrace.archive.catalogue import File, Range, day_of
 from headrace.archive.columns import name_sql, names_sql, schema, text_sql
 from headrace.archive.engine import DEFAULT, Limits, connected, parquet_sql
-from headrace.archive.sorting import copy, first_of_each_sql
+from headrace.archive.sorting import copy, days_of, first_of_each_sql, on_day_sql
 from headrace.archive.staging import Problem, Staging
 from headrace.errors import InvalidObjectState, NotFound, Unavailable
 
@@ -40,13 +40,14 @@ class _Removed(Exception):
 class Snapshot:
     """The files of a snapshot (at least one), and which events of them are meant (`wanted`).
 
-    `typed` names the readings that have a column, maybe in some files only; `cold` the keys that were left out because
-    they are cold, `problems` the raw objects that could not be read.
+    `days` has them by day of event time (`YYYY-MM-DD`); a name never stands for another content, so a day whose files
+    have the same names has not changed. `typed` names the readings that have a column, maybe in some files only; `cold`
+    the keys that were left out because they are cold, `problems` the raw objects that could not be read.
     """
 
     def __init__(
         self,
-        files: Sequence[str],
+        days: Mapping[str, Sequence[str]],
         wanted: Range,
         typed: tuple[str, ...],
         missing: Collection[str],
@@ -54,7 +55,8 @@ class Snapshot:
         cold: Sequence[str],
         problems: Sequence[Problem],
     ) -> None:
-        self.files = tuple(files)
+        self.days = {day: tuple(files) for day, files in days.items()}
+        self.files = tuple(dict.fromkeys(path for files in self.days.values() for path in files))
         self.wanted = wanted
         self.typed = typed
         self.cold = tuple(cold)
@@ -129,7 +131,7 @@ class _Taking:
         limits: Limits,
     ) -> None:
         self._bucket = bucket
-        self._catalogue = Catalogue(bucket, folder / compaction.CATALOGUE_LOCK)
+        self._catalogue = catalogue.of(bucket, folder)
         self._work = work
         self._typed = typed
         self._wanted = wanted
@@ -154,14 +156,17 @@ class _Taking:
         checked = {file: path for file in files if not file.unchecked and (path := self._path(file))}
         unchecked = {file: path for file in files if file.unchecked and (path := self._path(file))}
         typed = columns.typed((*self._typed, *(name for file in files for name in file.typed)))
-        paths = list(checked.values())
-        has_rest = bool(raw or unchecked or not paths)
+        has_rest = bool(raw or unchecked or not checked)
+        found: dict[str, list[str]] = {}
+        for file, path in checked.items():
+            found.setdefault(day_of(file.key), []).append(path)
         is_uniform = len({file.typed for file in checked} | ({typed} if has_rest else set())) == 1
         missing = set() if has_rest else {name for name in typed if not any(name in file.typed for file in checked)}
         problems: list[Problem] = []
         if has_rest:
-            paths.append(self._rest(raw, checked, list(unchecked.values()), typed, problems))
-        return Snapshot(paths, self._wanted, typed, missing, is_uniform, self._cold, problems)
+            for day, path in self._rest(raw, checked, list(unchecked.values()), typed, problems).items():
+                found.setdefault(day, []).append(path)
+        return Snapshot(found, self._wanted, typed, missing, is_uniform, self._cold, problems)
 
     def _path(self, file: File) -> str | None:
         """Return where a file is; None where it is cold and to be left out."""
@@ -185,9 +190,11 @@ class _Taking:
         unchecked: Sequence[str],
         typed: tuple[str, ...],
         problems: list[Problem],
-    ) -> str:
-        """Write the events that are in no checked file to a file of their own; return where it is."""
-        path = self._work / "rest.parquet"
+    ) -> dict[str, str]:
+        """Write the events that are in no checked file to files of their own, one a day; return where they are.
+
+        There is one at least, of 1970 if there are no events.
+        """
         where = _where(self._wanted)
         with connected(self._work, self._limits) as connection:
             staged = Staging(connection, self._bucket, self._work, typed)
@@ -206,8 +213,13 @@ class _Taking:
             rows = "rest"
             if near:
                 rows = f"(SELECT * FROM rest ANTI JOIN (FROM {parquet_sql(near)}{where}) USING ({_IDENTITY}))"
-            copy(connection, first_of_each_sql(rows, tuple(schema(typed))), path)
-        return str(path)
+            connection.execute(f"CREATE TEMP TABLE due AS SELECT * FROM {rows} ORDER BY CAST(time AS DATE)")
+            paths = {}
+            for day in days_of(connection, "due") or ["1970-01-01"]:
+                path = paths[day] = str(self._work / f"{uuid4().hex}.parquet")
+                select = f"(SELECT * FROM due WHERE {on_day_sql(day)})"
+                copy(connection, first_of_each_sql(select, tuple(schema(typed))), Path(path))
+        return paths
 
 
 def _overlaps(file: File, least_us: int, most_us: int) -> bool:

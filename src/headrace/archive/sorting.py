@@ -8,6 +8,7 @@ from headrace.archive import columns
 from headrace.archive.columns import names_sql, text_sql
 
 ROW_GROUP = 122_880
+LAST_DAY = "9999-12-31"
 
 
 def first_of_each_sql(rows: str, names: Sequence[str]) -> str:
@@ -19,6 +20,18 @@ def first_of_each_sql(rows: str, names: Sequence[str]) -> str:
     ordered = f"SELECT {listed} FROM {rows} ORDER BY {identity}, part, arrived_at, number"
     again = " AND ".join(f"{name} = lag({name}) OVER ()" for name in columns.IDENTITY)
     return f"SELECT {listed} FROM (SELECT *, ({again}) IS TRUE AS again FROM ({ordered})) WHERE NOT again"
+
+
+def days_of(connection: Any, table: str) -> list[str]:
+    """Return the days (`YYYY-MM-DD`) of a table's events, in order."""
+    found = connection.execute(f"SELECT DISTINCT CAST(CAST(time AS DATE) AS VARCHAR) FROM {table} ORDER BY 1")
+    return [day for (day,) in found.fetchall()]
+
+
+def on_day_sql(day: str) -> str:
+    """Return the condition that an event is of a day; no day after the last one can be named."""
+    start = f"TIMESTAMP {text_sql(day)}"
+    return f"time >= {start}" if day == LAST_DAY else f"time >= {start} AND time < {start} + INTERVAL 1 DAY"
 
 
 def copy(connection: Any, select: str, path: Path) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 
 from headrace import errors, ledger, rpc
+from headrace.archive import catalogue
 from headrace.archive.base import COLD_CLASSES
 from headrace.archive.local import LocalBucket
-from headrace.record import shard_id
+from headrace.record import parse_shard_id, shard_id
 from headrace.settings import Layout
 from headrace.stream.streams import Streams
 from headrace.system import System
@@ -152,9 +153,21 @@ class Status:
                 cold = {"objects": cold["objects"] + 1, "bytes": cold["bytes"] + info.size}
             if parsed := ledger.parse_raw_key(info.key):
                 raw.append(parsed)
+        raw += compacted(self._layout, self._system)
         for name in self._system.failures_buckets:
             rejected += sum(1 for _ in LocalBucket(self._layout.buckets / name).list("rejected/"))
         return {"raw": raw, "archive_objects": count, "archive_bytes": size, "rejected": rejected}, cold
+
+
+def compacted(layout: Layout, system: System) -> list[ledger.RawObject]:
+    """Return which records are compacted, whether their raw objects are there or not."""
+    found = catalogue.of(LocalBucket(layout.buckets / system.archive_bucket), layout.archive).compacted()
+    return [
+        ledger.RawObject(stream, parse_shard_id(shard), first, last, last - first + 1)
+        for place, runs in found.items()
+        for stream, _, shard in [place.rpartition("/")]
+        for first, last in runs
+    ]
 
 
 def accepted(streams: Streams, system: System) -> int:

@@ -14,10 +14,12 @@ from typing import Any
 import msgspec
 
 from headrace import clock, event, rpc
+from headrace.archive import catalogue
 from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.local import LocalBucket
 from headrace.errors import InvalidObjectState
 from headrace.ledger import RawObject, parse_raw_key
+from headrace.operations.status import compacted
 from headrace.record import Record, parse_sequence_number, parse_shard_id, shard_id
 from headrace.runtime.kinesis_event import Source, build
 from headrace.settings import Layout
@@ -97,6 +99,7 @@ class Verification:
             self._verify_counters(mapping, shard, checkpoint, documents)
         if mapping.function == "archive":
             self._verify_archive(mapping, shards, documents)
+            self._verify_compacted(mapping)
         if mapping.function == "store":
             self._verify_table(mapping, shards, documents)
 
@@ -173,9 +176,23 @@ class Verification:
             for line in decoder.decode_lines(text):
                 parsed = parse_sequence_number(line.seq)
                 numbers[parsed.shard].add(parsed.number)
+        for raw in compacted(self._layout, self._system):
+            if raw.stream == stream:
+                numbers[raw.shard].update(range(raw.first, raw.last + 1))
         for raw in self._deleted_by_rule(bucket.name, stream):
             numbers[raw.shard].update(range(raw.first, raw.last + 1))
         return numbers
+
+    def _verify_compacted(self, mapping: Mapping) -> None:
+        """Compare the catalogue with the bucket: every compacted file is there, and as large as it was written."""
+        bucket = LocalBucket(self._layout.buckets / self._system.archive_bucket)
+        known = catalogue.of(bucket, self._layout.archive)
+        files = [file for day in known.days() for file in known.manifest(day).files]
+        sizes = {info.key: info.size for info in bucket.list(catalogue.FILES)}  # later: what is replaced stays a while
+        for file in files:
+            if sizes.get(file.key) != file.bytes:
+                details = {"key": file.key, "bytes": sizes.get(file.key, 0), "written": file.bytes}
+                self._differs("compacted file", mapping, 0, **details)
 
     def _deleted_by_rule(self, bucket: str, stream: str) -> Iterator[RawObject]:
         """Yield the raw objects that were there until a lifecycle rule deleted them."""
