@@ -148,18 +148,16 @@ class _Run:
                 staged.add(chunk)
             self._problems(staged.problems)
             events = staged.events
-            outcomes = self._days(connection, work)
+            outcomes = self._days(connection, staged, work)
         self._publish(outcomes)
         self._count(staged, events, outcomes)
         self._finish(staged, {info.key: info for info in infos})
 
-    def _days(self, connection: Any, work: Path) -> list[day.Outcome]:
+    def _days(self, connection: Any, staged: Staging, work: Path) -> list[day.Outcome]:
         """Write the files of each day; return what to publish."""
         dates = sorting.days_of(connection, staging.TABLE)
         if len(dates) > CLUSTER_DAYS:
-            connection.execute(f"CREATE TABLE clustered AS SELECT * FROM {staging.TABLE} ORDER BY CAST(time AS DATE)")
-            connection.execute(f"DROP TABLE {staging.TABLE}")
-            connection.execute(f"ALTER TABLE clustered RENAME TO {staging.TABLE}")
+            staged.cluster()
         outcomes = []
         for date in dates:
             new = f"(SELECT * FROM {staging.TABLE} WHERE {sorting.on_day_sql(date)})"
@@ -260,7 +258,7 @@ def _rounds(infos: Iterable[ObjectInfo], bytes_max: int) -> Iterator[list[Object
 
 def _runs(bucket: Bucket, one: staging.Object) -> list[Run]:
     """Return the numbers of an object's records; none where they are not numbered as ours are."""
-    if one.source is None:
+    if one.group.source is None:
         return []
     first, last = (parse_sequence_number(text).number for text in (one.name.first, one.name.last))
     if one.name.records == last - first + 1:

@@ -1,10 +1,10 @@
 """Regular lines of raw objects, decoded by SQL. Pure: it reads a line, and makes SQL.
 
 A line of a raw object cut at its commas has six cells of the record (`docs/formats.md`) and then, if its data is a flat
-object without a comma or a backslash in a text, a cell a member. The *shape* of such a line is the text before each
-value: names, spaces and quotes. A fleet's lines have few shapes. SQL can check that a line has a shape: each cell
-starts with the text before its value, and ends as it should. As a raw object is known to be unchanged, and so to hold
-strict JSON, that proves where each value begins and ends: by induction, each cell begins a member of `data`.
+object without a comma in a text, a cell a member. The *shape* of such a line is the text before each value: names,
+spaces and quotes. A fleet's lines have few shapes. That a line has a shape is proven by how each of its cells begins: a
+raw object is known to be unchanged, and so to hold strict JSON, and where there is no backslash every quote opens or
+closes a text; so a cell that begins with a member's name can't begin within a text.
 
 What is not proven to be regular is left to `exact.py`: no shape, unusual values, times that are not plain RFC 3339 in
 UTC or whole numbers, clocks ahead, events that are faults.
@@ -100,96 +100,105 @@ def cells_sql(paths_sql: str, count: int) -> str:
     )
 
 
-def rows_sql(cells: str, shape: Shape, source: Source, typed: tuple[str, ...]) -> str:
-    """Return a SELECT over cells: the rows of the lines that have the shape; `object` is the place of their file."""
-    return _Select(shape, source, typed).sql(cells)
+def rows_sql(cells: str, shape: Shape, source: Source, typed: tuple[str, ...], has_backslash: bool) -> str:
+    """Return a SELECT over cells: a row a line that has the shape.
+
+    Its columns are those of compacted files, then `is_regular`, whether the row counts, and `object`, the place of its
+    file. `has_backslash` says whether the objects may have one.
+    """
+    return _Select(shape, source, typed, has_backslash).sql(cells)
 
 
 class _Value(NamedTuple):
-    """A value as SQL: `sql` is its text; of a number that may be anything, `number` is that as a double."""
+    """A member's value: `text` is SQL of its text, `number` of what that is as a double (null if none)."""
 
     name: str
-    sql: str
+    text: str
+    number: str
     is_text: bool
 
     @property
     def json(self) -> str:
-        return f"""'"' || {self.sql} || '"'""" if self.is_text else self.sql
+        return f"""'"' || {self.text} || '"'""" if self.is_text else self.text
 
 
 class _Select:
-    """Collects the columns and conditions of one shape."""
+    """Collects the columns and conditions of one shape, in three steps: texts are cut out, read, and made columns.
 
-    def __init__(self, shape: Shape, source: Source, typed: tuple[str, ...]) -> None:
+    Each step is a subquery, so that nothing is computed twice; conditions on what was read are a column, as a filter
+    would be moved into the steps before, and all they compute with it.
+    """
+
+    def __init__(self, shape: Shape, source: Source, typed: tuple[str, ...], has_backslash: bool) -> None:
         self._typed = typed
-        self._aliases: list[str] = []
-        self._cheap: list[str] = []  # conditions on cells
-        self._dear: list[str] = []  # conditions on what was made of them
+        self._has_backslash = has_backslash
+        self._on_cells: list[str] = []
+        self._cut: list[str] = ["file_index AS object"]
+        self._read: list[str] = []
+        self._conditions: list[str] = []
         self._columns = dict.fromkeys(schema(typed), "NULL")
         self._residual: list[str] = []  # members that stay JSON, as SQL that is null where there is none
         self._record(source)
-        self._members(shape, source)
+        self._event(shape)
 
     def sql(self, cells: str) -> str:
+        """Return the SELECT."""
+        cut = f"SELECT {', '.join(self._cut)} FROM {cells} WHERE {' AND '.join(self._on_cells)}"
+        read = f"SELECT *, {', '.join(self._read)} FROM ({cut})"
         columns = ", ".join(f"{sql} AS {name_sql(name)}" for name, sql in self._columns.items())
-        inner = f"SELECT file_index AS object, {', '.join(self._aliases)} FROM {cells} WHERE {_all(self._cheap)}"
-        return f"SELECT {columns}, object FROM ({inner}) WHERE {_all(self._dear)}"
+        regular = " AND ".join(self._conditions)
+        return f"SELECT {columns}, ({regular}) IS TRUE AS is_regular, object FROM ({read})"
 
-    def _alias(self, name: str, sql: str) -> str:
-        self._aliases.append(f"{sql} AS {name}")
+    def _add(self, step: list[str], name: str, sql: str) -> str:
+        step.append(f"{sql} AS {name}")
         return name
 
     def _record(self, source: Source) -> None:
         stream, shard = f'"stream":"{source.stream}"', f'"shard":"{shard_id(source.shard)}"'
-        self._cheap += [
+        self._on_cells += [
             "c0 = '{\"v\":1'",
             f"c1 = {text_sql(stream)} AND c2 = {text_sql(shard)}",
-            f"starts_with(c3, '{_SEQUENCE}') AND strlen(c3) = {len(_SEQUENCE) + 57}",
-            "starts_with(c4, '\"key\":\"') AND ends_with(c4, '\"') AND strlen(c4) > 8 AND NOT contains(c4, '\\')",
             f"starts_with(c5, '{_ARRIVED}') AND ends_with(c5, '000')",
         ]
-        base = sequence_base(source.shard_created_s, source.shard, 0)
-        middle = int(str(base)[_START : _START + _DIGITS])
-        digits = f"TRY_CAST(substring(c3, {len(_SEQUENCE) + _START + 1}, {_DIGITS}) AS BIGINT)"
-        number = f"CAST((({digits} - {middle} + {10**_DIGITS}) % {10**_DIGITS}) / {_STEP!r} AS BIGINT)"
-        arrived = self._alias("arrived", f"make_timestamp(TRY_CAST(substring(c5, {len(_ARRIVED) + 1}) AS BIGINT))")
-        self._dear.append(f"{arrived} IS NOT NULL")
+        if self._has_backslash:
+            self._on_cells.append("NOT contains(c4, '\\')")
+        base = str(sequence_base(source.shard_created_s, source.shard, 0))
+        before = int(base[_START : _START + _DIGITS]) - 10**_DIGITS
+        cut = self._add(self._cut, "digits", f"substring(c3, {len(_SEQUENCE) + _START + 1}, {_DIGITS})")
+        number = f"CAST(((TRY_CAST({cut} AS BIGINT) - {before}) % {10**_DIGITS}) / {_STEP!r} AS BIGINT)"
+        cut = self._add(self._cut, "us", f"substring(c5, {len(_ARRIVED) + 1})")
+        arrived = self._add(self._read, "arrived", f"make_timestamp(TRY_CAST({cut} AS BIGINT))")
+        self._conditions.append(f"{arrived} IS NOT NULL")
         self._columns |= {
             "arrived_at": arrived,
             "stream": text_sql(source.stream),
             "shard": str(source.shard),
             "shard_created": str(source.shard_created_s),
-            "number": self._alias("place", number),
+            "number": number,
         }
 
-    def _members(self, shape: Shape, source: Source) -> None:
+    def _event(self, shape: Shape) -> None:
         values = [self._value(place, member, shape) for place, member in enumerate(shape.members)]
         last = HEAD + len(values)
+        self._on_cells.append(f"c{last} IS NULL")
         sizes = " + ".join(f"strlen(c{place})" for place in range(HEAD, last))
         around = len(_DATA[:-1]) + len(shape.end) - len(shape.end.rstrip()) + 1
-        size = self._alias("size", f"{sizes} + {len(values) - 1 - around}")
-        self._cheap.append(f"c{last} IS NULL")
-        self._dear.append(f"{size} < {_BYTES_MAX}")
+        size = self._add(self._cut, "size", f"{sizes} + {len(values) - 1 - around}")
+        self._conditions.append(f"{size} < {_BYTES_MAX}")
         by_name = {value.name: value for value in values}
         device, identity, time = (by_name.pop(name, None) for name in ("device_id", "id", "time"))
         self._columns |= {
-            "device_id": self._short(device.sql) if device else "substring(c4, 8, length(c4) - 8)",
-            "id": self._short(identity.sql) if identity else "substring(c3, 8, 56) || '.000000.000000'",
+            "device_id": self._short(device) if device else self._add(self._cut, "key", _KEY),
+            "id": self._short(identity) if identity else self._add(self._cut, "default_id", _DEFAULT_ID),
             "time": self._time(time) if time else "arrived",
             "bytes": size,
         }
-        if device is None:
-            self._columns["device_id"] = self._alias("key", self._columns["device_id"])
-        if identity is None:
-            self._columns["id"] = self._alias("sequence", self._columns["id"])
-        if "measure" in by_name and "value" in by_name:
-            measure, value = by_name.pop("measure"), by_name.pop("value")
-            for other in by_name.values():
-                self._reading(other)
+        measure = by_name.pop("measure", None) if "value" in by_name else None
+        value = by_name.pop("value") if measure else None
+        for other in by_name.values():
+            self._reading(other)
+        if measure and value:
             self._long_form(measure, value, tuple(by_name))
-        else:
-            for other in by_name.values():
-                self._reading(other)
         if self._residual:
             joined = f"concat_ws(',', {', '.join(self._residual)})"
             self._columns["readings"] = f"'{{' || nullif({joined}, '') || '}}'"
@@ -197,83 +206,82 @@ class _Select:
     def _value(self, place: int, member: Member, shape: Shape) -> _Value:
         """Add the conditions on a member's cell, and return its value."""
         cell = f"c{HEAD + place}"
-        end = shape.end + "}" if place == len(shape.members) - 1 else ""
         quote = '"' if member.is_text else ""
-        before, after = member.before + quote, quote + end
-        self._cheap.append(f"starts_with({cell}, {text_sql(before)})")
+        before = member.before + quote
+        after = quote + (shape.end + "}" if place == len(shape.members) - 1 else "")
+        self._on_cells.append(f"starts_with({cell}, {text_sql(before)})")
         if after:
-            self._cheap.append(f"ends_with({cell}, {text_sql(after)})")
-        if member.is_text:
-            self._cheap.append(f"length({cell}) >= {len(before) + len(after)} AND NOT contains({cell}, '\\')")
+            self._on_cells.append(f"ends_with({cell}, {text_sql(after)})")
+        if member.is_text and self._has_backslash:
+            self._on_cells.append(f"NOT contains({cell}, '\\')")
         text = f"substring({cell}, {len(before) + 1}, length({cell}) - {len(before) + len(after)})"
-        return _Value(member.name, self._alias(f"v{place}", text), member.is_text)
+        name = self._add(self._cut, f"v{place}", text)
+        number = "NULL" if member.is_text else self._add(self._read, f"n{place}", f"TRY_CAST({name} AS DOUBLE)")
+        return _Value(member.name, name, number, member.is_text)
 
-    def _short(self, sql: str) -> str:
-        self._dear.append(f"strlen({sql}) BETWEEN 1 AND {_SHORT}")
-        return sql
+    def _short(self, value: _Value) -> str:
+        self._conditions.append(f"strlen({value.text}) BETWEEN 1 AND {_SHORT}")
+        return value.text
 
     def _time(self, value: _Value) -> str:
         """Return the time as a TIMESTAMP that is not ahead of arrival, nor outside the years."""
         if value.is_text:
-            self._dear.append(f"regexp_full_match({value.sql}, '{_RFC3339}')")
-            time = f"TRY_CAST({value.sql} AS TIMESTAMP)"
+            self._conditions.append(f"regexp_full_match({value.text}, '{_RFC3339}')")
+            sql = f"TRY_CAST({value.text} AS TIMESTAMP)"
         else:
-            self._dear.append(f"regexp_full_match({value.sql}, '[0-9]{{1,17}}')")
-            length = f"strlen({value.sql})"
+            self._conditions.append(f"regexp_full_match({value.text}, '[0-9]{{1,17}}')")
+            length = f"strlen({value.text})"
             unit = f"CASE WHEN {length} <= 11 THEN 1000000 WHEN {length} <= 14 THEN 1000 ELSE 1 END"
-            time = f"make_timestamp(TRY_CAST({value.sql} AS BIGINT) * {unit})"
-        ahead = f"INTERVAL {AHEAD_MS_MAX} MILLISECONDS"
-        self._dear.append(f"{time} >= TIMESTAMP '0001-01-01' AND {time} <= arrived + {ahead}")
+            sql = f"make_timestamp(TRY_CAST({value.text} AS BIGINT) * {unit})"
+        time = self._add(self._read, "told", sql)
+        self._conditions.append(f"{time} >= TIMESTAMP '0001-01-01'")
+        self._conditions.append(f"epoch_us({time}) <= epoch_us(arrived) + {AHEAD_MS_MAX * 1000}")
         return time
 
     def _reading(self, value: _Value) -> None:
         """Add what a member gives: a typed column where it is a number with one, else a member of `readings`."""
         name = text_sql(f'"{value.name}":')
         if value.name in self._typed and not value.is_text:
-            self._columns[value.name] = self._number(value.sql)
-            self._residual.append(f"CASE WHEN {value.sql} = 'null' THEN {name} || 'null' END")
-        else:
-            self._check_bare(value)
-            self._residual.append(f"{name} || {value.json}")
+            self._conditions.append(_is_exact_or_null(value))
+            self._columns[value.name] = value.number
+            self._residual.append(f"CASE WHEN {value.number} IS NULL THEN {name} || 'null' END")
+            return
+        if not value.is_text:
+            self._conditions.append(_is_bare(value))
+        self._residual.append(f"{name} || {value.json}")
 
     def _long_form(self, measure: _Value, value: _Value, others: tuple[str, ...]) -> None:
-        self._dear.append(f"{measure.sql} <> ''")
+        """Add what `measure` and `value` give; a measure that is called like another member is not regular."""
+        self._conditions.append(f"{measure.text} <> ''")
         if others:
-            names = ", ".join(map(text_sql, others))
-            self._dear.append(f"{measure.sql} NOT IN ({names})")
-        if value.is_text:
-            self._residual.append(f"""'"' || {measure.sql} || '":' || {value.json}""")
+            self._conditions.append(f"{measure.text} NOT IN ({', '.join(map(text_sql, others))})")
+        member = f"""'"' || {measure.text} || '":' || {value.json}"""
+        typed = [name for name in self._typed if name not in others]
+        if value.is_text or not typed:
+            if not value.is_text:
+                self._conditions.append(_is_bare(value))
+            self._residual.append(member)
             return
-        names = ", ".join(text_sql(name) for name in self._typed if name not in others)
-        is_typed = f"{measure.sql} IN ({names})" if names else "false"
-        # A null is a number in no column: it stays JSON. Any other value must be one, or be regular JSON.
-        is_number = self._number_or_null(value.sql)
-        self._dear.append(f"(({is_typed} AND {is_number}) OR (NOT {is_typed} AND {self._is_bare(value.sql)}))")
-        number = f"TRY_CAST({value.sql} AS DOUBLE)"
-        for name in self._typed:
-            if name not in others:
-                self._columns[name] = f"CASE WHEN {measure.sql} = {text_sql(name)} THEN {number} END"
-        member = f"""'"' || {measure.sql} || '":' || {value.sql}"""
-        self._residual.append(f"CASE WHEN NOT {is_typed} OR {value.sql} = 'null' THEN {member} END")
-
-    def _number(self, sql: str) -> str:
-        self._dear.append(self._number_or_null(sql))
-        return f"TRY_CAST({sql} AS DOUBLE)"
-
-    def _number_or_null(self, sql: str) -> str:
-        """Return the condition that a bare value is null, or a number that a double says as it was sent."""
-        number = f"TRY_CAST({sql} AS DOUBLE)"
-        short = f"strlen({sql}) <= 15 AND NOT contains({sql}, 'e') AND NOT contains({sql}, 'E')"
-        exact = f"({short} OR CAST({number} AS VARCHAR) = {sql})"
-        return f"({sql} = 'null' OR ({sql} >= '-' AND {sql} < ':' AND isfinite({number}) AND {exact}))"
-
-    def _check_bare(self, value: _Value) -> None:
-        if not value.is_text:
-            self._dear.append(self._is_bare(value.sql))
-
-    def _is_bare(self, sql: str) -> str:
-        return f"regexp_full_match({sql}, '{_BARE}')"
+        is_typed = self._add(self._read, "is_typed", f"{measure.text} IN ({', '.join(map(text_sql, typed))})")
+        self._conditions.append(f"CASE WHEN {is_typed} THEN {_is_exact_or_null(value)} ELSE {_is_bare(value)} END")
+        for name in typed:
+            self._columns[name] = f"CASE WHEN {measure.text} = {text_sql(name)} THEN {value.number} END"
+        self._residual.append(f"CASE WHEN NOT {is_typed} OR {value.number} IS NULL THEN {member} END")
 
 
-def _all(conditions: list[str]) -> str:
-    return " AND ".join(conditions)
+_KEY = "substring(c4, 8, length(c4) - 8)"
+_DEFAULT_ID = "substring(c3, 8, 56) || '.000000.000000'"
+
+
+def _is_exact_or_null(value: _Value) -> str:
+    """Return the condition that a bare value is null, or a number that a double says as it was sent.
+
+    15 digits are always kept, but by doubles at the ends of their range.
+    """
+    usual = f"strlen({value.text}) <= 15 AND abs({value.number}) BETWEEN 1e-290 AND 1e290"
+    other = f"isfinite({value.number}) AND CAST({value.number} AS VARCHAR) = {value.text}"
+    return f"(CASE WHEN {usual} THEN true WHEN {value.text} IN ('0', '0.0', 'null') THEN true ELSE {other} END)"
+
+
+def _is_bare(value: _Value) -> str:
+    return f"regexp_full_match({value.text}, '{_BARE}')"

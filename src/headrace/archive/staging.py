@@ -9,13 +9,14 @@ import zstandard
 
 from headrace.archive import exact, raw, regular
 from headrace.archive.base import Bucket
-from headrace.archive.columns import name_sql, names_sql, schema, text_sql, texts_sql
+from headrace.archive.columns import name_sql, schema, text_sql, texts_sql
 from headrace.errors import NotFound, UsageError
 from headrace.record import parse_sequence_number
 
 TABLE = "staged"
 SHAPES_MAX = 8  # of one shard's lines in one go
 SAMPLED = 20  # lines of an object
+_LONG = "maximum_object_size = 67108864"
 
 
 class Problem(NamedTuple):
@@ -29,17 +30,24 @@ class Problem(NamedTuple):
         return f"{self.key}: {self.problem}\n  {self.hint}"
 
 
+class Group(NamedTuple):
+    """What the objects of one statement have in common; no source: lines that are not numbered as ours are."""
+
+    source: regular.Source | None
+    has_backslash: bool
+
+
 class Object(NamedTuple):
     """A raw object that was read and is as it was put."""
 
     key: str
     path: str
     name: raw.Name
-    source: regular.Source | None  # None where its lines are not numbered as ours are
+    group: Group
 
 
 class Staging:
-    """Fills the table `staged` of a connection, whose columns are those of compacted files; `folder` is for files.
+    """Fills the view `staged` of a connection, whose columns are those of compacted files; `folder` is for files.
 
     `shapes_max` is how many shapes SQL is made for; with 0 everything is decoded exactly, one by one.
     """
@@ -64,29 +72,40 @@ class Staging:
         self.records = 0
         self.faults = 0
         self.exact = 0  # records that SQL could not do
+        self._before = 0  # objects added by earlier statements
         columns = ", ".join(f"{name_sql(name)} {kind}" for name, kind in schema(typed).items())
-        connection.execute(f"CREATE OR REPLACE TABLE {TABLE} ({columns})")
+        connection.execute(f"CREATE OR REPLACE TABLE decoded ({columns}, is_regular BOOLEAN, object BIGINT)")
+        connection.execute(
+            f"CREATE OR REPLACE VIEW {TABLE} AS SELECT * EXCLUDE (is_regular, object) FROM decoded WHERE is_regular"
+        )
 
     def add(self, keys: Iterable[str]) -> None:
         """Add the events of raw objects; what can't be used is left out and noted among `problems`."""
-        groups: dict[regular.Source | None, list[Object]] = defaultdict(list)
-        shapes: dict[regular.Source | None, Counter[regular.Shape]] = defaultdict(Counter)
+        groups: dict[Group, list[Object]] = defaultdict(list)
+        shapes: dict[Group, Counter[regular.Shape]] = defaultdict(Counter)
         for key in keys:
             found = self._checked(key)
             if found is not None:
-                groups[found[0].source].append(found[0])
-                if found[0].source is not None:
-                    shapes[found[0].source].update(_shapes(found[1]))
-        for source, objects in groups.items():
-            usual = [shape for shape, _ in shapes[source].most_common(self._shapes_max)]
-            done = self._add_regular(source, objects, usual) if source and usual else {}
+                one, content = found
+                groups[one.group].append(one)
+                shapes[one.group].update(_shapes(content) if one.group.source else ())
+        for group, objects in groups.items():
+            usual = [shape for shape, _ in shapes[group].most_common(self._shapes_max)]
+            done = self._add_regular(group, objects, usual) if usual else {}
             self._add_rest(objects, done)
             self.staged += objects
+            self._before += len(objects)
 
     @property
     def events(self) -> int:
         """Return how many rows there are."""
         return int(self._ask(f"SELECT count(*) FROM {TABLE}")[0][0])
+
+    def cluster(self) -> None:
+        """Put the rows in the order of days: those of one are then found without looking at all."""
+        self._connection.execute("CREATE TABLE ordered AS FROM decoded WHERE is_regular ORDER BY CAST(time AS DATE)")
+        self._connection.execute("DROP TABLE decoded")
+        self._connection.execute("ALTER TABLE ordered RENAME TO decoded")
 
     def _checked(self, key: str) -> tuple[Object, bytes] | None:
         """Return an object that is whole, with its content; else note what is wrong."""
@@ -108,36 +127,38 @@ class Staging:
                 "Put it back from a backup under the same name; without one, move it out of raw/ to go on without it.",
             )
             return None
-        return Object(key, path, name, _source(name)), zstandard.ZstdDecompressor().decompress(body)
+        content = zstandard.ZstdDecompressor().decompress(body)
+        return Object(key, path, name, Group(_source(name), b"\\" in content)), content
 
     def _note(self, key: str, problem: str, hint: str) -> None:
         self.problems.append(Problem(key, problem, hint))
 
     def _add_regular(
-        self, source: regular.Source, objects: Sequence[Object], shapes: Sequence[regular.Shape]
+        self, group: Group, objects: Sequence[Object], shapes: Sequence[regular.Shape]
     ) -> dict[int, list[int]]:
-        """Add what is regular; return the numbers of the records done, by the object's place, where not all are."""
+        """Add what is regular; return the numbers of the records done, by the object's place: none if all are."""
+        assert group.source is not None
         count = regular.HEAD + max(len(shape.members) for shape in shapes) + 1
         cells = regular.cells_sql(texts_sql(one.path for one in objects), count)
         if len(shapes) > 1:
             self._connection.execute(f"CREATE OR REPLACE TEMP TABLE cells AS SELECT *, file_index FROM {cells}")
             cells = "cells"
-        parts = [regular.rows_sql(cells, shape, source, self._typed) for shape in shapes]
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE regular AS {' UNION ALL '.join(parts)}")
+        for shape in shapes:
+            rows = regular.rows_sql(cells, shape, group.source, self._typed, group.has_backslash)
+            placed = f"SELECT * REPLACE (object + {self._before} AS object) FROM ({rows})"
+            self._connection.execute(f"INSERT INTO decoded {placed}")
         self._connection.execute("DROP TABLE IF EXISTS cells")
-        names = names_sql(schema(self._typed))
-        counts = dict(self._ask("SELECT object, count(*) FROM regular GROUP BY object"))
+        mine = f"is_regular AND object >= {self._before}"
+        counts = dict(self._ask(f"SELECT object, count(*) FROM decoded WHERE {mine} GROUP BY object"))
         done: dict[int, list[int]] = {}
         for place, one in enumerate(objects):
-            found = counts.get(place, 0)
+            found = counts.get(self._before + place, 0)
+            self.records += found
             if found == one.name.records:
-                self.records += found
                 done[place] = []
             elif found:
-                done[place] = [number for (number,) in self._ask(f"SELECT number FROM regular WHERE object = {place}")]
-                self.records += found
-        self._connection.execute(f"INSERT INTO {TABLE} ({names}) SELECT {names} FROM regular")
-        self._connection.execute("DROP TABLE regular")
+                numbers = self._ask(f"SELECT number FROM decoded WHERE is_regular AND object = {self._before + place}")
+                done[place] = [number for (number,) in numbers]
         return done
 
     def _add_rest(self, objects: Sequence[Object], done: dict[int, list[int]]) -> None:
@@ -157,10 +178,8 @@ class Staging:
         self.records += self.exact - before
         if self.exact > before:
             columns = ", ".join(f"{text_sql(name)}: '{kind}'" for name, kind in schema(self._typed).items())
-            self._connection.execute(
-                f"INSERT INTO {TABLE} BY NAME SELECT * FROM read_json({text_sql(str(path))}, columns = {{{columns}}}, "
-                "format = 'newline_delimited', maximum_object_size = 67108864)"
-            )
+            source = f"read_json({text_sql(str(path))}, columns = {{{columns}}}, format = 'newline_delimited', {_LONG})"
+            self._connection.execute(f"INSERT INTO decoded BY NAME SELECT *, true AS is_regular FROM {source}")
         path.unlink()
 
     def _lines(self, one: Object) -> list[raw.Line]:
