@@ -7,6 +7,7 @@ metrics    the metric store and the alarms
 console    the page for people; started with the first request for it, ends when nobody looks
 jobs       the schedules, and the runs of jobs
 job        one attempt of a run; ends
+export     one export of the archive to a file; prints JSON and ends
 verify     one comparison of log, table, archive and failures; prints JSON and ends
 """
 
@@ -62,6 +63,7 @@ async def gateway() -> Stop:
     from headrace.gateway.router import Router
     from headrace.jobs.api import JobsApi
     from headrace.metrics import api as cloudwatch
+    from headrace.operations.export import Exports
     from headrace.operations.keeper import StreamMeter, keep_retention
     from headrace.operations.lifecycle import Lifecycle
     from headrace.operations.status import Status
@@ -95,6 +97,7 @@ async def gateway() -> Stop:
         {"Kinesis_20131202.": Kinesis(streams).handle, cloudwatch.TARGET: metrics.handle},
         [
             *status.paths(),
+            *Exports(layout).paths(),
             *admin.paths(),
             *lifecycle.paths(),
             *metrics.paths(),
@@ -194,6 +197,15 @@ def job(name: str) -> int:
     return attempt(layout, system, name, os.environ["HEADRACE_RUN"], built_in={}, archived=lambda: compacted(archive))
 
 
+def export(name: str) -> int:
+    """Write an export; what is wanted is on standard input, and what was written goes to standard output."""
+    from headrace.operations.export import write
+
+    layout, system = layout_and_system()
+    sys.stdout.buffer.write(write(layout, system, name, sys.stdin.buffer.read()))
+    return 0
+
+
 def verify() -> int:
     """Compare everything, print the outcome as JSON."""
     from headrace.operations.verify import Verification
@@ -210,6 +222,8 @@ def main() -> int:
         return verify()
     if name == "job":
         return job(sys.argv[2])
+    if name == "export":
+        return export(sys.argv[2])
     processes = {
         "gateway": gateway,
         "table": table,

@@ -56,7 +56,8 @@ def frame(message: object) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def _error_of(error: tuple[str, str, str]) -> errors.HeadraceError:
+def error_of(error: tuple[str, str, str]) -> errors.HeadraceError:
+    """Return the error that `describe` described."""
     name, problem, hint = error
     return errors.BY_NAME.get(name, errors.HeadraceError)(problem, hint)
 
@@ -251,7 +252,7 @@ class Client:
                 self._answers[answer.id] = answer
             answer = self._answers.pop(pending.id)
         if answer.error is not None:
-            raise _error_of(answer.error)
+            raise error_of(answer.error)
         return answer.result
 
     def close(self) -> None:
@@ -317,7 +318,7 @@ class _ClientConnection(Frames):
         if future is None or future.done():
             return
         if answer.error is not None:
-            future.set_exception(_error_of(answer.error))
+            future.set_exception(error_of(answer.error))
         else:
             future.set_result(answer.result)
 
