@@ -225,6 +225,7 @@ SCHEDULE_EVENT = Mapped(
     required=["Input", "ScheduleExpression"],
 )
 
+
 def _period(value: Any, site: Site) -> int:
     """Check a metric's period in seconds."""
     found: int = integer(10, 604_800)(value, site)
