@@ -46,7 +46,7 @@ class Sketch:
         if values:
             self._bounds(min(values), max(values))
             self.count += len(values)
-            self.sum += sum(values)
+            self.sum += float(sum(values))  # integers of any length may come
             buckets = self.buckets
             for value, count in Counter(values).items():
                 bucket = bucket_of(value)
@@ -56,7 +56,7 @@ class Sketch:
         """Add a finite value `count` times."""
         self._bounds(value, value)
         self.count += count
-        self.sum += value * count
+        self.sum += float(value) * count
         bucket = bucket_of(value)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + count
 
@@ -64,7 +64,7 @@ class Sketch:
         """Add values of which only a summary is known; they have a size of their own only if they are all equal."""
         self._bounds(low, high)
         self.count += count
-        self.sum += total
+        self.sum += float(total)
         if low == high:
             bucket = bucket_of(low)
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
@@ -104,8 +104,8 @@ class Sketch:
         return sketch
 
     def _bounds(self, low: float, high: float) -> None:
-        self.low = min(self.low, low)
-        self.high = max(self.high, high)
+        self.low = min(self.low, float(low))
+        self.high = max(self.high, float(high))
 
 
 @lru_cache(maxsize=8192)

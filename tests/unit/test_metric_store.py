@@ -166,6 +166,13 @@ def test_lines_become_values(tmp_path: Path) -> None:
         b'{"_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "N", "Metrics": [{}]}]}}' % NOW,
         b'{"a": "x", "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "N", "Metrics": [{"Name": "a"}]}]}}'
         % NOW,
+        b'{"_aws": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"a": 1, "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": 5, "Metrics": [{"Name": "a"}]}]}}'
+        % NOW,
+        b'{"a": 1, "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "N", "Metrics": '
+        b'[{"Name": "a", "Unit": 7}]}]}}' % NOW,
+        b'{"a": 1%s, "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "N", "Metrics": '
+        b'[{"Name": "a"}]}]}}' % (b"0" * 400, NOW),
         b'{"a": [1e308, 1e308], "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "N", "Metrics": '
         b'[{"Name": "a"}]}]}}' % NOW,
     ],
@@ -175,6 +182,14 @@ def test_lines_that_are_no_metrics_are_counted_and_left_out(tmp_path: Path, line
     values.take(line + b"\n" + emf.lines({"heat": [1]}, NOW)[0].encode() + b"\n")
     values.into(store)
     assert (values.refused, list(store.series)) == (1, [Series("Headrace", "heat")])
+
+
+def test_integers_of_any_length_are_kept(tmp_path: Path) -> None:
+    store, values = Store(tmp_path, NOW), Values(NOW)
+    values.take(emf.lines({"count": [10**30, -(10**25)]}, NOW)[0].encode() + b"\n")
+    values.into(store)
+    store.save({}, {})
+    assert sums(Store(tmp_path, NOW), Series("Headrace", "count")) == {0: pytest.approx(10**30 - 10**25)}
 
 
 def test_dimensions_of_a_line(tmp_path: Path) -> None:

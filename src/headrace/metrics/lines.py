@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -20,6 +20,26 @@ READ_BYTES_MAX = 32 * READ_BYTES  # of one file at a time
 DIMENSIONS_MAX = 30
 
 _decode = msgspec.json.decode
+_REFUSALS = (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError, OverflowError)
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+
+
+class _Metric(msgspec.Struct):
+    Name: _Name
+    Unit: str = "None"
+
+
+class _Directive(msgspec.Struct):
+    Namespace: _Name
+    Metrics: list[_Metric]
+    Dimensions: list[list[_Name]] | None = None
+
+
+class _About(msgspec.Struct):
+    """What an EMF line says of itself; its values are members beside this one."""
+
+    Timestamp: float
+    CloudWatchMetrics: list[_Directive]
 
 
 class Logs:
@@ -92,7 +112,7 @@ class Values:
                 if line[:1] == b"{" and b'"_aws"' in line:
                     try:
                         self._take(_decode(line))
-                    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+                    except _REFUSALS:
                         self.refused += 1
 
     def into(self, store: Store) -> None:
@@ -102,23 +122,23 @@ class Values:
         self._found.clear()
 
     def _take(self, line: dict[str, Any]) -> None:
-        about = line["_aws"]
-        at_ms = int(about["Timestamp"])
+        about = msgspec.convert(line["_aws"], _About)
+        at_ms = int(about.Timestamp)
         if not acceptable(at_ms, self._now_ms):
             raise ValueError(at_ms)
         minute_ms = at_ms - at_ms % 60_000
-        for directive in about["CloudWatchMetrics"]:
-            for names in directive.get("Dimensions") or [[]]:
+        for directive in about.CloudWatchMetrics:
+            for names in directive.Dimensions or [[]]:
                 if len(names) > DIMENSIONS_MAX:
                     raise ValueError(names)
-                dimensions = [(str(name), str(line[name])) for name in names]
-                for metric in directive["Metrics"]:
-                    value = line.get(metric["Name"])
+                dimensions = [(name, str(line[name])) for name in names]
+                for metric in directive.Metrics:
+                    value = line.get(metric.Name)
                     if value is None:
                         continue
                     values = value if isinstance(value, list) else [value]
                     if not math.isfinite(sum(values)):  # raises for what is no number
                         raise ValueError(values)
-                    series = Series.of(directive["Namespace"], metric["Name"], dimensions)
-                    key = series, minute_ms, metric.get("Unit", "None")
+                    series = Series.of(directive.Namespace, metric.Name, dimensions)
+                    key = series, minute_ms, metric.Unit
                     self._found.setdefault(key, []).extend(values)
