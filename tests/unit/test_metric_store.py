@@ -171,6 +171,12 @@ def test_lines_become_values(tmp_path: Path) -> None:
         % NOW,
         b'{"a": 1, "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "N", "Metrics": '
         b'[{"Name": "a", "Unit": 7}]}]}}' % NOW,
+        b'{"a": 1, "d": "", "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "N", "Dimensions": [["d"]], '
+        b'"Metrics": [{"Name": "a"}]}]}}' % NOW,
+        b'{"a": 1, "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": ":N", "Metrics": [{"Name": "a"}]}]}}'
+        % NOW,
+        b'{"a": 1, "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "AWS/", "Metrics": [{"Name": "a"}]}]}}'
+        % NOW,
         b'{"a": 1%s, "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "N", "Metrics": '
         b'[{"Name": "a"}]}]}}' % (b"0" * 400, NOW),
         b'{"a": [1e308, 1e308], "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "N", "Metrics": '

@@ -18,10 +18,13 @@ from headrace.metrics.store import Store
 READ_BYTES = 1024 * 1024  # at once; a longer line is no EMF line
 READ_BYTES_MAX = 32 * READ_BYTES  # of one file at a time
 DIMENSIONS_MAX = 30
+DIMENSION_CHARACTERS_MAX = 1024
 
 _decode = msgspec.json.decode
 _REFUSALS = (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError, OverflowError)
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+# As CloudWatch takes them: what is stored must be something that can be asked for, and no service's own.
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+_Namespace = Annotated[str, msgspec.Meta(pattern="^(?!AWS/|:).", max_length=255)]
 
 
 class _Metric(msgspec.Struct):
@@ -30,7 +33,7 @@ class _Metric(msgspec.Struct):
 
 
 class _Directive(msgspec.Struct):
-    Namespace: _Name
+    Namespace: _Namespace
     Metrics: list[_Metric]
     Dimensions: list[list[_Name]] | None = None
 
@@ -132,6 +135,8 @@ class Values:
                 if len(names) > DIMENSIONS_MAX:
                     raise ValueError(names)
                 dimensions = [(name, str(line[name])) for name in names]
+                if not all(1 <= len(value) <= DIMENSION_CHARACTERS_MAX for _, value in dimensions):
+                    raise ValueError(dimensions)
                 for metric in directive.Metrics:
                     value = line.get(metric.Name)
                     if value is None:
