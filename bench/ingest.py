@@ -23,7 +23,7 @@ from bodies import Bodies, event
 from headrace.disk import DISK
 from headrace.stream.reader import Reader
 from headrace.stream.segment import Part, ShardState, encode_group
-from peers import KINESALITE, MINISTACK, installed, running
+from peers import KINESALITE, MINISTACK, Peer, installed, running
 from results import HEADRACE, LOAD_CORE, SERVER_CORE, Figure, Result, on_core, save, scratch
 from support.backend import Backend
 from support.load import send
@@ -62,29 +62,37 @@ def put(url: str, load: Load, seconds: float) -> tuple[int, float]:
 def headrace(backend: Backend, load: Load, seconds: float) -> dict[str, float]:
     """Return one run's records/s, the gateway's CPU a record, and the mean group; on a stream of its own."""
     wire.create_stream(backend.url, SHARDS)
-    gateway = psutil.Process(backend.pids("headrace.app gateway")[0])
-    cpu = gateway.cpu_times()
+    gateway = backend.pids("headrace.app gateway")[0]
+    cpu = cpu_s(gateway)
     records, rate = put(backend.url, load, seconds)
-    used, stats = gateway.cpu_times(), backend.get("/_headrace/streams")[wire.STREAM]
+    used, stats = cpu_s(gateway) - cpu, backend.get("/_headrace/streams")[wire.STREAM]
     reader = Reader(backend.data / "streams" / wire.STREAM)
     held = sum(frame.count for shard in range(SHARDS) for frame in reader.next_frames(0, shard, sys.maxsize))
     reader.close()
     wire.delete_stream(backend.url)
     return {
         "rate": rate,
-        "cpu_us": 1e6 * (used.user + used.system - cpu.user - cpu.system) / records,
+        "cpu_us": 1e6 * used / records,
         "group": stats["records"] / stats["commits"],
         "lost": records - held,
     }
 
 
-def peer(url: str, load: Load, seconds: float) -> dict[str, float]:
-    """Return one run's records/s, on a stream of its own."""
-    wire.create_stream(url, SHARDS)
-    records, rate = put(url, load, seconds)
-    held = wire.held(url)
-    wire.delete_stream(url)
-    return {"rate": rate, "lost": records - held}
+def other(peer: Peer, load: Load, seconds: float) -> dict[str, float]:
+    """Return one run's records/s and CPU a record, on a stream of its own."""
+    wire.create_stream(peer.url, SHARDS)
+    cpu = cpu_s(peer.process.pid)
+    records, rate = put(peer.url, load, seconds)
+    used = cpu_s(peer.process.pid) - cpu
+    held = wire.held(peer.url)
+    wire.delete_stream(peer.url)
+    return {"rate": rate, "cpu_us": 1e6 * used / records, "lost": records - held}
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process so far."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
 
 
 def raw_loop(folder: Path, group: int, seconds: float) -> float:
@@ -118,16 +126,16 @@ def measure(rounds: int, seconds: float) -> Runs:
         (folder / "template.yaml").write_text(TEMPLATE)
         with on_core(SERVER_CORE):
             backend = Backend(folder / "data", folder / "template.yaml").start()
-        for one in peers.values():
-            one.pin(SERVER_CORE)
+        for peer in peers.values():
+            peer.pin(SERVER_CORE)
         try:
             for _ in range(rounds):
                 for load in LOADS:
                     run = headrace(backend, load, seconds)
                     run[RAW] = raw_loop(folder, max(1, round(run["group"])), seconds / 2)
                     runs[HEADRACE, load].append(run)
-                    for name, other in peers.items():
-                        runs[name, load].append(peer(other.url, load, seconds))
+                    for name, peer in peers.items():
+                        runs[name, load].append(other(peer, load, seconds))
         finally:
             backend.stop()
     return runs
@@ -163,8 +171,8 @@ def main() -> int:
     runs = measure(rounds, seconds)
     figures = [figure(runs, load) for load in LOADS]
     notes = [
-        f"{each.name}: groups of {middle(runs[HEADRACE, load], 'group'):,.0f} records, "
-        f"{middle(runs[HEADRACE, load], 'cpu_us'):.2f} us of the gateway's CPU a record"
+        f"{each.name}: groups of {middle(runs[HEADRACE, load], 'group'):,.0f} records; CPU a record in us: "
+        + ", ".join(f"{name} {middle(found, 'cpu_us'):.3g}" for (name, those), found in runs.items() if those == load)
         for each, load in zip(figures, LOADS, strict=True)
     ]
     lost = {name: sum(run["lost"] for run in found) for (name, _), found in runs.items()}
