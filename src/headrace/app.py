@@ -188,13 +188,11 @@ async def jobs() -> Stop:
 
 def job(name: str) -> int:
     """Do one attempt of the run HEADRACE_RUN of a job."""
-    from headrace.archive.local import LocalBucket
-    from headrace.operations.job import attempt, compacted
+    from headrace.operations.job import attempt
 
     process.follow_supervisor()
     layout, system = layout_and_system()
-    archive = LocalBucket(layout.buckets / system.archive_bucket)
-    return attempt(layout, system, name, os.environ["HEADRACE_RUN"], built_in={}, archived=lambda: compacted(archive))
+    return attempt(layout, system, name, os.environ["HEADRACE_RUN"])
 
 
 def export(name: str) -> int:

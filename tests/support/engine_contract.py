@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from headrace import clock
+from headrace.archive import columns
 from headrace.errors import HeadraceError
 from headrace.jobs import report, views
 from headrace.jobs.base import Engine, Relation
 from support.backend import ROOT
-from support.jobs import Event, archive, engine, generated, relation
+from support.jobs import Event, amount, archive, engine, generated, relation
 
 READINGS = ("temperature", "counter", "never_sent")
 DAYS = [date(2026, 2, 27), date(2026, 2, 28), date(2026, 3, 1)]
@@ -43,7 +44,7 @@ def session(started: Engine, files: list[str], tmp_path: Path) -> Engine:
 
 
 def prepare(session: Engine, files: list[str], folder: Path, days: list[date] | None = DAYS) -> None:
-    session.relation(Relation(views.ARCHIVED, views.event_columns(READINGS), files))
+    session.relation(Relation(views.ARCHIVED, columns.schema(READINGS), files))
     begins = [{"begins": f"{day} 00:00:00", "ends": f"{day + timedelta(days=1)} 00:00:00"} for day in days or []]
     session.relation(relation(folder, "period", views.PERIOD, begins))
     registered = [{"device_id": "dévice-1", "config": '{"a": 1}', "config_version": "2"}, {"device_id": "unheard"}]
@@ -53,7 +54,7 @@ def prepare(session: Engine, files: list[str], folder: Path, days: list[date] | 
     session.relation(relation(folder, "tariffs", views.TARIFFS))
     session.relation(relation(folder, "tenants", views.TENANTS))
     session.view("parameters", "SELECT 900 AS gap_s")
-    views.define(session, READINGS, days)
+    views.define(session, tuple(columns.schema(READINGS)), READINGS, days)
 
 
 def rows(session: Engine, folder: Path, name_or_sql: str, *, order: tuple[str, ...] = ()) -> Rows:
@@ -76,14 +77,6 @@ def files_in(folder: Path) -> list[str]:
 def numbers(event: Event) -> dict[str, float]:
     members = event.readings.items()
     return {name: float(value) for name, value in members if isinstance(value, int | float) and value is not True}
-
-
-def amount(value: float) -> Decimal | None:
-    """The value to nine decimals in plain Python: what `amount` is defined as."""
-    if abs(value) >= 9e18:
-        return None
-    whole = int(value // 1)
-    return whole + Decimal(int((value - whole) * 1e9 + 0.5)) / 10**9
 
 
 class EngineContract:

@@ -10,27 +10,29 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+from headrace.archive import columns
 from headrace.archive.local import LocalBucket
 from headrace.jobs import history, report, work
 from headrace.jobs.run import Attempt, Run
-from headrace.jobs.sources import Archived
+from headrace.jobs.sources import Archived, Day
 from headrace.system import JobSettings
 from headrace.table.local import LocalTable
 
+READINGS = ("temperature", "counter")
 TODAY = date(2026, 3, 2)
 
 
 def do(folder: Path, engine: str, attempt: int) -> dict[str, int]:
     @contextlib.contextmanager
     def archived() -> Iterator[Archived]:
-        found: dict[date, list[str]] = {}
+        files: dict[date, list[str]] = {}
         for path in sorted((folder / "archive" / "events").glob("dt=*/*.parquet")):
-            found.setdefault(date.fromisoformat(path.parent.name[3:]), []).append(str(path))
-        yield Archived(found)
+            files.setdefault(date.fromisoformat(path.parent.name[3:]), []).append(str(path))
+        days = {day: Day(found, ",".join(found)) for day, found in files.items()}
+        yield Archived(days, columns.schema(READINGS), READINGS)
 
     places = work.Places(
         archived=archived,
-        readings=("temperature", "counter"),
         devices=None,
         failures=(),
         archive=LocalBucket(folder / "archive"),

@@ -5,13 +5,14 @@ import os
 import random
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 import pytest
 
-from headrace.jobs import views
+from headrace.archive import columns
 from headrace.jobs.base import Engine, Relation
 from headrace.jobs.duckdb import DuckDB
 from headrace.jobs.spark import Spark, java
@@ -51,7 +52,7 @@ def archive(folder: Path, events: Iterable[Event], readings: Sequence[str]) -> l
 
 def _write(path: Path, events: list[Event], readings: Sequence[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = views.event_columns(readings)
+    types = columns.schema(readings)
     lines = path.with_suffix(".ndjson")
     with lines.open("w") as file:
         for event in sorted(events, key=lambda each: (each.device_id, each.time, each.id)):
@@ -69,8 +70,8 @@ def _write(path: Path, events: list[Event], readings: Sequence[str]) -> Path:
                 "readings": json.dumps(others),
             }
             file.write(json.dumps(row) + "\n")
-    texts = ", ".join(f"'{name}': 'VARCHAR'" for name in columns)
-    casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in columns.items())
+    texts = ", ".join(f"'{name}': 'VARCHAR'" for name in types)
+    casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in types.items())
     with duckdb.connect() as connection:
         read = f"read_json('{lines}', format = 'newline_delimited', columns = {{{texts}}})"
         connection.execute(f"COPY (SELECT {casts} FROM {read}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
@@ -78,11 +79,19 @@ def _write(path: Path, events: list[Event], readings: Sequence[str]) -> Path:
     return path
 
 
-def relation(folder: Path, name: str, columns: dict[str, str], rows: Iterable[dict[str, Any]] = ()) -> Relation:
+def relation(folder: Path, name: str, types: dict[str, str], rows: Iterable[dict[str, Any]] = ()) -> Relation:
     """Return a relation of rows given as texts."""
     path = folder / f"{name}.ndjson"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return Relation(name, columns, [str(path)])
+    return Relation(name, types, [str(path)])
+
+
+def amount(value: float) -> Decimal | None:
+    """The value to nine decimals in plain Python: what `amount` is defined as."""
+    if abs(value) >= 9e18:
+        return None
+    whole = int(value // 1)
+    return whole + Decimal(int((value - whole) * 1e9 + 0.5)) / 10**9
 
 
 def text_of(time: datetime) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from headrace.archive import columns
 from headrace.jobs import report, sources, views
 from headrace.jobs.base import Engine, Relation
 from support import trucks
@@ -32,11 +33,11 @@ def loaded(
     folder = tmp_path_factory.mktemp("trucks")
     session = engine(request.module.ENGINE, folder / "engine")
     files = archive(folder, answers.events, COLUMNS)
-    session.relation(Relation(views.ARCHIVED, views.event_columns(COLUMNS), files))
+    session.relation(Relation(views.ARCHIVED, columns.schema(COLUMNS), files))
     devices = [{"device_id": truck, "config": json.dumps(tags)} for truck, tags in FLEET.items()]
     properties = [row for device in devices for row in sources.properties(device)]
     session.relation(relation(folder, "properties", views.PROPERTIES, properties))
-    views.define(session, COLUMNS, None)
+    views.define(session, tuple(columns.schema(COLUMNS)), COLUMNS, None)
     yield session
     session.close()
 

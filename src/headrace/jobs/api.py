@@ -19,7 +19,7 @@ import msgspec
 from headrace import rpc
 from headrace.errors import NotFound, UsageError
 from headrace.jobs.run import Asked
-from headrace.wire import Handler, Request, Response
+from headrace.wire import Handler, Request, Response, answer, json_body
 
 RUNS, RUNS_MAX = 20, 1000
 
@@ -29,6 +29,10 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     start: str | None = msgspec.field(name="from", default=None)
     end: str | None = msgspec.field(name="to", default=None)
     parameters: dict[str, int | float | str] = {}
+
+
+class _Nothing(msgspec.Struct):
+    pass
 
 
 class JobsApi:
@@ -42,37 +46,34 @@ class JobsApi:
         return [("/_headrace/jobs", self.handle)]
 
     async def handle(self, request: Request) -> Response:
-        """Answer a request; raises HeadraceError."""
+        """Answer a request."""
+        return await answer(self._answered(request))
+
+    async def _answered(self, request: Request) -> object:
         query = parse_qs(request.query)
         match request.method, [unquote(part) for part in request.path.split("/")[3:] if part]:
             case "GET", []:
-                return _json({"jobs": await self._call("list", None)})
+                return {"jobs": await self._call("list", None)}
             case "GET", ["runs"]:
                 limit = min(_number(query, "limit", RUNS), RUNS_MAX)
-                return _json({"runs": await self._call("runs", (query.get("job", [None])[-1], limit))})
+                return {"runs": await self._call("runs", (query.get("job", [None])[-1], limit))}
             case "GET", ["runs", name]:
-                return _json(await self._call("show", name))
+                return await self._call("show", name)
             case "GET", ["runs", name, "log"]:
                 text, offset = await self._call("log", (name, _number(query, "offset", 0)))
-                return _json({"text": text, "offset": offset})
+                return {"text": text, "offset": offset}
             case "POST", ["runs", name, "cancel"]:
-                _check_type(request)
-                return _json(await self._call("cancel", name))
+                json_body(request, _Nothing)
+                return await self._call("cancel", name)
             case "POST", [job, "run"]:
-                _check_type(request)
-                return _json(await self._call("run", _asked(job, request.body)))
+                return await self._call("run", _asked(job, json_body(request, _Body)))
         raise NotFound(f"There is nothing at {request.method} {request.path}.")
 
     async def _call(self, method: str, params: object) -> Any:
         return rpc.decode(await self._jobs.call(method, params))
 
 
-def _asked(job: str, body: bytes) -> Asked:
-    try:
-        found = msgspec.json.decode(body or b"{}", type=_Body)
-    except msgspec.DecodeError as error:
-        hint = 'Send {"engine", "from", "to", "parameters"}, or what of it is to differ.'
-        raise UsageError(f"The body is wrong: {error}.", hint) from error
+def _asked(job: str, found: _Body) -> Asked:
     first, end = _day("from", found.start), _day("to", found.end)
     last = end - timedelta(days=1) if end else None
     if first and last and last < first:
@@ -98,13 +99,3 @@ def _number(query: dict[str, list[str]], name: str, default: int) -> int:
     if not (text.isascii() and text.isdigit()):
         raise UsageError(f"{name} is {text!r}, no number.", "Write a whole number of 0 or more.")
     return int(text)
-
-
-def _check_type(request: Request) -> None:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        # A page in a browser can't send this type to another origin unasked, so it can't start anything.
-        raise UsageError("Jobs are started and ended with Content-Type: application/json.")
-
-
-def _json(value: object) -> Response:
-    return Response(200, msgspec.json.encode(value))

@@ -15,6 +15,11 @@ from typing import Any, ClassVar, NamedTuple
 DUCKDB, SPARK = ENGINES = ("duckdb", "spark")
 
 
+def quoted(name: str) -> str:
+    """Return a column's name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 class Relation(NamedTuple):
     """Rows in files, paths or URLs: Parquet, or NDJSON (`.ndjson`, all values text or null), cast to the types.
 

@@ -1,12 +1,11 @@
 """Which days a report is computed for. Pure.
 
-A day is computed when its files differ from those that it was last computed from: so a late event corrects the day it
-belongs to, whenever it arrives, and a day that nothing happened to costs nothing. Another SQL computes every day.
+A day is computed when what its files hold differs from what it was last computed from: so a late event corrects the day
+it belongs to, whenever it arrives, and a day that nothing happened to costs nothing. Another SQL computes every day.
 """
 
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
-from hashlib import sha256
 
 import msgspec
 
@@ -15,21 +14,15 @@ RECENT_DAYS = 31
 
 
 class Seen(msgspec.Struct):
-    """What a report was last computed from: a digest of its SQL and parameters, and one of each day's files."""
+    """What a report was last computed from: a digest of its SQL and parameters, and the mark of each day."""
 
     sql: str = ""
     days: dict[str, str] = {}
     version: int = VERSION
 
 
-def fingerprint(files: Iterable[str]) -> str:
-    """Return what tells whether a day's files are the same ones: names are never used twice for different content."""
-    names = sorted(path.rpartition("/")[2] for path in files)
-    return sha256("\n".join(names).encode()).hexdigest()[:16]
-
-
 def changed(present: Mapping[date, str], seen: Seen, sql: str) -> set[date]:
-    """Return the days of `present` (day -> fingerprint) that the report was not computed from as they are now."""
+    """Return the days of `present` (day -> mark) that the report was not computed from as they are now."""
     if seen.sql != sql:
         return set(present)
     return {day for day, found in present.items() if seen.days.get(day.isoformat()) != found}

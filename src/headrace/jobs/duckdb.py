@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import HeadraceError, UsageError
-from headrace.jobs.base import Engine, Relation
+from headrace.jobs.base import Engine, Relation, quoted
 
 _BATCH_ROWS = 10_000
 _WIDENED = {
@@ -52,10 +52,10 @@ class DuckDB(Engine):
             read = f"read_parquet({_list(relation.files)}, union_by_name = true, hive_partitioning = false)"
             self.view(relation.name, f"SELECT * FROM {read}")
             return
-        casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in columns.items())
+        casts = ", ".join(f"CAST({quoted(name)} AS {kind}) AS {quoted(name)}" for name, kind in columns.items())
         # The empty relation knows every column: what files lack is null, and no file at all is a relation, too.
         empty = self._temporary / f"{relation.name}.empty.parquet"
-        nulls = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in columns.items())
+        nulls = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in columns.items())
         self._execute(f"COPY (SELECT {nulls} WHERE false) TO {_text(str(empty))} (FORMAT parquet)")
         parquet = [str(empty), *(path for path in relation.files if not path.endswith(".ndjson"))]
         parts = [f"SELECT {casts} FROM read_parquet({_list(parquet)}, union_by_name = true, hive_partitioning = false)"]
@@ -67,15 +67,15 @@ class DuckDB(Engine):
 
     def view(self, name: str, sql: str) -> None:
         """Make a query known."""
-        self._execute(f'CREATE OR REPLACE TEMP VIEW "{name}" AS {sql}')
+        self._execute(f"CREATE OR REPLACE TEMP VIEW {quoted(name)} AS {sql}")
 
     def write(self, sql: str, folder: Path, *, order: Sequence[str], day: str | None = None) -> None:
         """Write a query's rows."""
         cursor = self._execute(f"DESCRIBE {sql}")
         columns = {name: kind for name, kind, *_ in cursor.fetchall()}
         values = [_widened(name, kind) for name, kind in columns.items()]
-        days = f'CAST("{day}" AS DATE)' if day else "NULL"
-        sorting = ", ".join(f'"{name}"' for name in order) or "ALL"
+        days = f"CAST({quoted(day)} AS DATE)" if day else "NULL"
+        sorting = ", ".join(map(quoted, order)) or "ALL"
         self._execute(f"CREATE OR REPLACE TEMP TABLE result AS SELECT {', '.join(values)}, {days} AS _day FROM ({sql})")
         folder.mkdir(parents=True)
         if day is None:
@@ -122,7 +122,8 @@ class DuckDB(Engine):
 
 
 def _widened(name: str, kind: str) -> str:
-    return f'CAST("{name}" AS {_WIDENED[kind]}) AS "{name}"' if kind in _WIDENED else f'"{name}"'
+    column = quoted(name)
+    return f"CAST({column} AS {_WIDENED[kind]}) AS {column}" if kind in _WIDENED else column
 
 
 def _list(paths: Sequence[str]) -> str:

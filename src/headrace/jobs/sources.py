@@ -17,13 +17,23 @@ from headrace.table.base import Table
 _PAGE = 1000
 
 
-class Archived(NamedTuple):
-    """What is archived, held still: the Parquet files by the day of their events, each identity once in all of them.
+class Day(NamedTuple):
+    """The Parquet files that hold a day's events; `mark` changes with what they hold, and only then."""
 
-    Of the days in `cold` some files can't be read now; those days are left as they were computed before.
+    files: Sequence[str]
+    mark: str
+
+
+class Archived(NamedTuple):
+    """What is archived, held still, by the day of the events: each identity once in all of the files.
+
+    `columns` are the files' columns and types, `typed` those of them that are readings. Of the days in `cold` some
+    files can't be read now; those days are left as they were computed before.
     """
 
-    days: Mapping[date, Sequence[str]]
+    days: Mapping[date, Day]
+    columns: Mapping[str, str]
+    typed: Sequence[str]
     cold: frozenset[date] = frozenset()
 
 

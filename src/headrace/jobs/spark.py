@@ -74,9 +74,9 @@ class Spark(Engine):
             self._call(lambda: self._session.read.parquet(*relation.files).createOrReplaceTempView(relation.name))
             return
         kinds = {name: _TYPES.get(kind, kind) for name, kind in relation.columns.items()}
-        schema = ", ".join(f"`{name}` {kind}" for name, kind in kinds.items())
-        texts = ", ".join(f"`{name}` STRING" for name in kinds)
-        casts = [f"CAST(`{name}` AS {kind}) AS `{name}`" for name, kind in kinds.items()]
+        schema = ", ".join(f"{_quoted(name)} {kind}" for name, kind in kinds.items())
+        texts = ", ".join(f"{_quoted(name)} STRING" for name in kinds)
+        casts = [f"CAST({_quoted(name)} AS {kind}) AS {_quoted(name)}" for name, kind in kinds.items()]
         parquet = [path for path in relation.files if not path.endswith(".ndjson")]
         ndjson = [path for path in relation.files if path.endswith(".ndjson")]
 
@@ -87,7 +87,7 @@ class Spark(Engine):
             if ndjson:
                 frames.append(self._session.read.schema(texts).json(ndjson).selectExpr(*casts))
             if not frames:
-                nulls = ", ".join(f"CAST(NULL AS {kind}) AS `{name}`" for name, kind in kinds.items())
+                nulls = ", ".join(f"CAST(NULL AS {kind}) AS {_quoted(name)}" for name, kind in kinds.items())
                 frames.append(self._session.sql(f"SELECT {nulls} WHERE false"))
             reduce(lambda one, other: one.unionByName(other), frames).createOrReplaceTempView(relation.name)
 
@@ -95,7 +95,7 @@ class Spark(Engine):
 
     def view(self, name: str, sql: str) -> None:
         """Make a query known."""
-        self._call(lambda: self._session.sql(f'CREATE OR REPLACE TEMP VIEW "{name}" AS {sql}'))
+        self._call(lambda: self._session.sql(f"CREATE OR REPLACE TEMP VIEW {_quoted(name)} AS {sql}"))
 
     def write(self, sql: str, folder: Path, *, order: Sequence[str], day: str | None = None) -> None:
         """Write a query's rows."""
@@ -107,7 +107,7 @@ class Spark(Engine):
             if day is None:
                 frame.selectExpr(*values).coalesce(1).sortWithinPartitions(*names).write.parquet(str(folder))
                 return
-            frame = frame.selectExpr(*values, f"date_format(CAST(`{day}` AS DATE), 'yyyy-MM-dd') AS dt")
+            frame = frame.selectExpr(*values, f"date_format(CAST({_quoted(day)} AS DATE), 'yyyy-MM-dd') AS dt")
             if not frame.where("dt IS NULL").isEmpty():
                 raise HeadraceError(f"The report has rows whose {day} is null.", "Each row belongs to a day.")
             frame = frame.repartition("dt").sortWithinPartitions("dt", *names)
@@ -153,4 +153,9 @@ def java() -> str | None:
 
 
 def _widened(name: str, kind: str) -> str:
-    return f"CAST(`{name}` AS {_WIDENED[kind]}) AS `{name}`" if kind in _WIDENED else f"`{name}`"
+    column = _quoted(name)
+    return f"CAST({column} AS {_WIDENED[kind]}) AS {column}" if kind in _WIDENED else column
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

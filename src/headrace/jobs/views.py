@@ -2,7 +2,7 @@
 
 | view | a row is | columns |
 |---|---|---|
-| `events` | an event, each identity once | device_id, time, id, arrived_at, device_time, flags, stream, shard, sequence_number, bytes, a DOUBLE each reading that the template names, readings (JSON of the other members), time_us, lag_us |
+| `events` | an event, each identity once | device_id, time, id, arrived_at, device_time, flags, stream, shard (its number), shard_created, number (in the shard), sequence_number, bytes, a DOUBLE each reading that the template names, readings (JSON of the other members), time_us, lag_us |
 | `readings` | a number in an event | device_id, time, id, arrived_at, reading, value (DOUBLE), amount (DECIMAL(28, 9)), time_us |
 | `devices` | a device with config or state | device_id, config (JSON), config_version, config_updated_at, state (JSON), state_version, state_updated_at |
 | `properties` | a member of a device's config or state | device_id, source (`config`, `state`), name, value (a string's text, else its JSON) |
@@ -19,21 +19,8 @@ commas) and whatever else is text is VARCHAR; times are TIMESTAMP, UTC.
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from headrace.jobs.base import Engine
+from headrace.jobs.base import Engine, quoted
 
-EVENT = {
-    "device_id": "VARCHAR",
-    "time": "TIMESTAMP",
-    "id": "VARCHAR",
-    "arrived_at": "TIMESTAMP",
-    "device_time": "VARCHAR",
-    "flags": "VARCHAR",
-    "stream": "VARCHAR",
-    "shard": "VARCHAR",
-    "sequence_number": "VARCHAR",
-    "bytes": "INTEGER",
-}
-OTHERS = {"readings": "VARCHAR"}  # stands behind the columns of the readings that the template names
 DEVICES = {
     "device_id": "VARCHAR",
     "config": "VARCHAR",
@@ -66,21 +53,18 @@ _AMOUNT = """CASE WHEN abs(value) < 9.0E18 THEN CAST(
     AS DECIMAL(28, 9)) END"""
 
 
-def event_columns(readings: Sequence[str]) -> dict[str, str]:
-    """Return the columns of archived events; a reading that is called like one of the others has none of its own."""
-    return EVENT | {name: "DOUBLE" for name in readings if name not in EVENT | OTHERS} | OTHERS
+def define(engine: Engine, columns: Sequence[str], typed: Sequence[str], days: Sequence[date] | None) -> None:
+    """Define `events` and `readings` over the relations `archived` and `period`: of these days, or (None) of all.
 
-
-def define(engine: Engine, readings: Sequence[str], days: Sequence[date] | None) -> None:
-    """Define `events` and `readings` over the relations `archived` and `period`: of these days, or (None) of all."""
-    columns = event_columns(readings)
-    quoted = ", ".join(f'"{name}"' for name in columns)
+    `columns` are those of `archived`, `typed` those of them that are readings.
+    """
+    names = ", ".join(map(quoted, columns))
     time_us, arrived_us = engine.MICROSECONDS.format("time"), engine.MICROSECONDS.format("arrived_at")
     engine.view(
         "events",
-        f"SELECT {quoted}, {time_us} AS time_us, {arrived_us} - {time_us} AS lag_us FROM {ARCHIVED}{_within(days)}",
+        f"SELECT {names}, {time_us} AS time_us, {arrived_us} - {time_us} AS lag_us FROM {ARCHIVED}{_within(days)}",
     )
-    engine.view("readings", _readings(engine, [name for name in columns if name not in EVENT | OTHERS]))
+    engine.view("readings", _readings(engine, typed))
 
 
 def _within(days: Sequence[date] | None) -> str:
@@ -97,7 +81,7 @@ def _within(days: Sequence[date] | None) -> str:
 def _readings(engine: Engine, typed: Sequence[str]) -> str:
     parts = [engine.MEMBERS]
     if typed:
-        names = ", ".join(f'"{name}"' for name in typed)
+        names = ", ".join(map(quoted, typed))
         wide = f"SELECT device_id, time, id, arrived_at, {names} FROM events"
         long = f"({wide}) UNPIVOT (value FOR reading IN ({names}))"
         parts.insert(0, f"SELECT device_id, time, id, arrived_at, reading, value FROM {long}")

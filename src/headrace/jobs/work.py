@@ -29,7 +29,6 @@ class Places(NamedTuple):
     """Where a report reads and writes. `archived` holds the archive still while it is open."""
 
     archived: Callable[[], AbstractContextManager[Archived]]
-    readings: Sequence[str]
     devices: Table | None
     failures: Sequence[Bucket]
     archive: Bucket
@@ -78,7 +77,7 @@ def _chosen(
     before = _seen(folder)
     kept = before.days if before.sql == sql else {}
     if found.uses is None:
-        present = {day: days.fingerprint(files) for day, files in archived.days.items() if day not in archived.cold}
+        present = {day: held.mark for day, held in archived.days.items() if day not in archived.cold}
         computed = days.chosen(present, days.changed(present, before, sql), first, last)
         return days.Seen(sql, kept | {day.isoformat(): present[day] for day in computed}), computed
     used = _seen(folder.of(found.uses))
@@ -102,15 +101,16 @@ def _compute(
     places: Places,
     work: Path,
 ) -> None:
-    files = [path for day, paths in archived.days.items() if computed is None or day in computed for path in paths]
-    engine.relation(Relation(views.ARCHIVED, views.event_columns(places.readings), files))
+    wanted = archived.days.keys() if computed is None else archived.days.keys() & set(computed)
+    files = sorted({path for day in wanted for path in archived.days[day].files})
+    engine.relation(Relation(views.ARCHIVED, archived.columns, files))
     for relation in sources.relations(work / "tmp", computed, places.devices, places.failures):
         engine.relation(relation)
     if found.uses is not None:
         keys = [info.key for info in places.archive.list(f"reports/{found.uses}/")]
         engine.relation(Relation(found.uses, None, [places.archive.location(key) for key in keys]))
     engine.view("parameters", f"SELECT {_parameters(found, settings)}")
-    views.define(engine, places.readings, computed)
+    views.define(engine, tuple(archived.columns), archived.typed, computed)
     engine.write(found.sql, work / "out", order=found.keys, day=report.START if found.daily else None)
 
 

@@ -3,22 +3,25 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from headrace import clock, disk, rpc
+from headrace.archive import columns, compaction, snapshot
 from headrace.archive.local import LocalBucket
-from headrace.errors import HeadraceError, NotFound
+from headrace.errors import HeadraceError, NotFound, Unavailable
 from headrace.jobs import history, report, work
 from headrace.jobs.run import Ended, Run
-from headrace.jobs.sources import Archived
+from headrace.jobs.sources import Archived, Day
 from headrace.settings import Layout
-from headrace.system import System
+from headrace.system import COMPACT, LIFECYCLE, System
 from headrace.table.local import LocalTable
 
 NICE = 10  # what devices wait for goes first
@@ -30,9 +33,6 @@ def attempt(
     system: System,
     job: str,
     run_id: str,
-    *,
-    built_in: Mapping[str, BuiltIn],
-    archived: Callable[[], AbstractContextManager[Archived]],
 ) -> int:
     """Do the job, leave the last word beside the run's file, and return the exit code."""
     os.nice(NICE)
@@ -40,7 +40,7 @@ def attempt(
     try:
         run = history.load(layout.jobs, job, run_id)
         with work.alone(folder):
-            ended = Ended(result=_done(layout, system, run, folder, built_in, archived))
+            ended = Ended(result=_done(layout, system, run, folder))
     except HeadraceError as error:
         _say(str(error))
         ended = Ended(error=rpc.describe(error))
@@ -49,23 +49,15 @@ def attempt(
     return 1 if ended.error else 0
 
 
-def _done(
-    layout: Layout,
-    system: System,
-    run: Run,
-    folder: history.Folder,
-    built_in: Mapping[str, BuiltIn],
-    archived: Callable[[], AbstractContextManager[Archived]],
-) -> dict[str, Any]:
-    if run.job in built_in:
-        return built_in[run.job](run, _say)
+def _done(layout: Layout, system: System, run: Run, folder: history.Folder) -> dict[str, Any]:
+    if (other := built_in(layout, system).get(run.job)) is not None:
+        return other(run, _say)
     path = report.files(Path(system.reports)).get(run.job)
     if path is None:
         raise NotFound(f"There is no job {run.job!r}.", f"Write it: {Path(system.reports) / run.job}.sql")
     tables = {table.name: LocalTable.connect(table.name, layout.table_socket) for table in system.tables}
     places = work.Places(
-        archived=archived,
-        readings=system.readings,
+        archived=lambda: archived(layout, system),
         devices=tables.get("devices"),
         failures=[LocalBucket(layout.buckets / name) for name in system.failures_buckets],
         archive=LocalBucket(layout.buckets / system.archive_bucket),
@@ -76,13 +68,84 @@ def _done(
 
 
 @contextlib.contextmanager
-def compacted(bucket: LocalBucket) -> Iterator[Archived]:
-    """Yield the compacted files of a bucket by their day."""
-    found: dict[date, list[str]] = {}
-    for info in bucket.list("events/dt="):
-        if info.key.endswith(".parquet"):
-            found.setdefault(date.fromisoformat(info.key[10:20]), []).append(bucket.location(info.key))
-    yield Archived(found)
+def archived(layout: Layout, system: System) -> Iterator[Archived]:
+    """Hold the archive still and yield what it has: compacted files, and what is not compacted yet."""
+    bucket = LocalBucket(layout.buckets / system.archive_bucket)
+    with snapshot.open(bucket, layout.archive, readings=system.readings, leave_out_cold=True) as taken:
+        for problem in taken.problems:
+            _say(str(problem))
+        files: dict[date, list[str]] = {}
+        marks: dict[date, list[str]] = {}
+        for path in taken.files:
+            for day, mark in _days_of(path):
+                files.setdefault(day, []).append(path)
+                marks.setdefault(day, []).append(mark)
+        days = {day: Day(found, _digest(marks[day])) for day, found in files.items()}
+        cold = frozenset(date.fromisoformat(key.partition("/dt=")[2][:10]) for key in taken.cold)
+        yield Archived(days, columns.schema(taken.typed), taken.typed, cold)
+
+
+def _days_of(path: str) -> list[tuple[date, str]]:
+    """Return the days of a file's events, each with what tells whether they are the same ones.
+
+    A compacted file has one day, and its name is never used again. What is not compacted is in one file of all days.
+    """
+    folder, _, name = path.rpartition("/")
+    if (parent := folder.rpartition("/")[2]).startswith("dt="):
+        return [(date.fromisoformat(parent[3:]), name)]
+    import duckdb
+
+    sql = (
+        "SELECT CAST(time AS DATE), count(*) || '-' || bit_xor(hash(device_id, time, id))"
+        " FROM read_parquet(?) GROUP BY ALL"
+    )
+    with duckdb.connect() as connection:
+        return list(connection.execute(sql, [path]).fetchall())
+
+
+def _digest(marks: Iterable[str]) -> str:
+    return sha256("\n".join(sorted(marks)).encode()).hexdigest()[:16]
+
+
+def built_in(layout: Layout, system: System) -> dict[str, BuiltIn]:
+    """Return the jobs that are no reports."""
+
+    def compact(run: Run, say: work.Say) -> dict[str, Any]:
+        bucket = next((each for each in system.buckets if each.name == system.archive_bucket), None)
+        summary = compaction.compact(
+            LocalBucket(layout.buckets / system.archive_bucket),
+            layout.archive,
+            readings=system.readings,
+            lifecycle=bucket.lifecycle if bucket else (),
+        )
+        for problem in summary.problems:
+            say(problem)
+        found = msgspec.structs.asdict(summary)
+        return {name: value for name, value in found.items() if isinstance(value, int)}
+
+    def lifecycle(run: Run, say: work.Say) -> dict[str, Any]:
+        return _lifecycle(os.environ["HEADRACE_ENDPOINT"], say)
+
+    return {COMPACT: compact, LIFECYCLE: lifecycle}
+
+
+def _lifecycle(endpoint: str, say: work.Say) -> dict[str, Any]:
+    """Have the gateway execute the rules: it does by itself every hour, and nobody else moves objects."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{endpoint}/_headrace/lifecycle/run", b"{}", headers)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310
+            buckets = msgspec.json.decode(answer.read())["buckets"]
+    except urllib.error.HTTPError as error:
+        found = msgspec.json.decode(error.read())
+        raise HeadraceError(found["message"], found.get("hint", "")) from error
+    except urllib.error.URLError as error:
+        raise Unavailable(f"The gateway does not answer: {error.reason}.", "It is restarted by itself.") from error
+    for bucket in buckets:
+        for problem in bucket["problems"]:
+            say(f"{bucket['bucket']}: {problem}")
+    moved = sum(count["objects"] for bucket in buckets for count in bucket["transitioned"].values())
+    return {"transitioned": moved, "expired": sum(bucket["expired"]["objects"] for bucket in buckets)}
 
 
 def _say(text: str) -> None:
