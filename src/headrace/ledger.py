@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.errors import UsageError
 from headrace.record import parse_sequence_number, parse_shard_id
 
 
@@ -39,7 +40,7 @@ class RawObject(msgspec.Struct, frozen=True):
 
 
 def parse_raw_key(key: str) -> RawObject | None:
-    """Take the key of a raw object apart (`docs/formats.md`); None if it is another kind of object."""
+    """Take the key of a raw object apart (`docs/formats.md`); None if it is another kind of object, or foreign."""
     if not (key.startswith("raw/") and key.endswith(".ndjson.zst")):
         return None
     head, *rest = key.rsplit("/", 1)[-1].removesuffix(".ndjson.zst").rsplit("-", 4)
@@ -47,13 +48,16 @@ def parse_raw_key(key: str) -> RawObject | None:
         return None
     stream, _, shard = head.rpartition("-shardId-")
     first, last, count, _digest = rest
-    return RawObject(
-        stream,
-        parse_shard_id(f"shardId-{shard}"),
-        parse_sequence_number(first).number,
-        parse_sequence_number(last).number,
-        int(count),
-    )
+    try:
+        return RawObject(
+            stream,
+            parse_shard_id(f"shardId-{shard}"),
+            parse_sequence_number(first).number,
+            parse_sequence_number(last).number,
+            int(count),
+        )
+    except (UsageError, ValueError):
+        return None
 
 
 def covered(objects: Iterable[RawObject]) -> int:

@@ -86,10 +86,10 @@ def checked_answer(payload: bytes, error: str | None) -> bytes:
 
 
 def members(payload: bytes) -> Members | None:
-    """Return a JSON object's members with their values as they stand in the text; None if it is no object."""
+    """Return a JSON object's members with their values as they stand in the text; None if it can't be read as one."""
     try:
         return msgspec.json.decode(payload, type=Members)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 

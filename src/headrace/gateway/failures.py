@@ -23,6 +23,7 @@ REPLAYED = "replayed_at"
 TRIED = "replay_tried_at"
 
 _Members = dict[str, msgspec.Raw]
+_UNREADABLE = (msgspec.DecodeError, RecursionError)
 
 
 class Row(msgspec.Struct, omit_defaults=True):
@@ -104,7 +105,7 @@ class Document:
         """Read a document."""
         try:
             return cls(key, body, msgspec.json.decode(body, type=_Members))
-        except msgspec.DecodeError:
+        except _UNREADABLE:
             return cls(key, body, None)
 
     @property
@@ -224,7 +225,7 @@ class Document:
                 payload = msgspec.json.decode(payload, type=str).encode()
             records = msgspec.json.decode(payload, type=_Batch).records
             return {msgspec.json.decode(raw, type=_Record).kinesis.sequence_number: raw for raw in records}
-        except msgspec.DecodeError:
+        except _UNREADABLE:
             return {}
 
     def _text(self, name: str) -> str | None:
@@ -233,7 +234,7 @@ class Document:
     def _part(self, name: str, kind: Any) -> Any:
         try:
             return msgspec.json.decode(self._members[name], type=kind)
-        except (KeyError, msgspec.DecodeError):
+        except (KeyError, *_UNREADABLE):
             return None
 
     def _with(self, name: str, value: object) -> bytes:

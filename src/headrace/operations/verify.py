@@ -17,7 +17,7 @@ from headrace import clock, event, rpc
 from headrace.archive import catalogue
 from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.local import LocalBucket
-from headrace.errors import InvalidObjectState
+from headrace.errors import InvalidObjectState, UsageError
 from headrace.ledger import RawObject, parse_raw_key
 from headrace.operations.status import compacted
 from headrace.record import Record, parse_sequence_number, parse_shard_id, shard_id
@@ -35,6 +35,27 @@ BATCH_BYTES = 4 * 1024 * 1024
 DAY_S = 86_400
 
 Place = tuple[int, int]  # (shard, number)
+
+
+class _Kinesis(msgspec.Struct):
+    sequence_number: str = msgspec.field(name="sequenceNumber")
+
+
+class _Record(msgspec.Struct):
+    kinesis: _Kinesis
+
+
+class _Payload(msgspec.Struct):
+    records: list[_Record] = msgspec.field(name="Records")
+
+
+class _GivenUp(msgspec.Struct):
+    """What is looked at in the document of a batch that was given up."""
+
+    payload: _Payload
+
+
+_given_up = msgspec.json.Decoder(_GivenUp).decode
 
 
 class Checkpoint(msgspec.Struct):
@@ -103,6 +124,10 @@ class Verification:
         if mapping.function == "store":
             self._verify_table(mapping, shards, documents)
 
+    def _unreadable(self, bucket: str, key: str, error: Exception) -> None:
+        if len(self.differences) < DIFFERENCES_MAX:
+            self.differences.append({"kind": "unreadable", "bucket": bucket, "key": key, "reason": str(error)})
+
     def _differs(self, kind: str, mapping: Mapping, shard: int, **details: object) -> None:
         if len(self.differences) < DIFFERENCES_MAX:
             self.differences.append({"kind": kind, "function": mapping.function, "shard": shard_id(shard), **details})
@@ -125,21 +150,26 @@ class Verification:
                 self._read_rejected(info.key)
             for info in bucket.list("aws/lambda/"):
                 mapping = by_uuid.get(info.key.split("/")[2])
-                if mapping is not None:
+                if mapping is None:
+                    continue
+                try:
                     self._read_given_up(mapping, bucket.get(info.key))
+                except (msgspec.DecodeError, UsageError) as error:
+                    self._unreadable(name, info.key, error)
 
     def _read_rejected(self, key: str) -> None:
-        _, function, stream, _shard, name = key.split("/", 4)
-        sequence, subsequence, index = name.rsplit(".", 2)
-        parsed = parse_sequence_number(sequence)
-        place = (parsed.shard, parsed.number)
-        self.documents[function, stream].rejected[place].add((int(subsequence), int(index)))
         self.rejected += 1
+        try:
+            _, function, stream, _shard, name = key.split("/", 4)
+            sequence, subsequence, index = name.rsplit(".", 2)
+            parsed, within = parse_sequence_number(sequence), (int(subsequence), int(index))
+        except (UsageError, ValueError):
+            return  # something else that a function has put there: it speaks of no record
+        self.documents[function, stream].rejected[parsed.shard, parsed.number].add(within)
 
     def _read_given_up(self, mapping: Mapping, body: bytes) -> None:
-        records = msgspec.json.decode(body)["payload"]["Records"]
-        for record in records:
-            parsed = parse_sequence_number(record["kinesis"]["sequenceNumber"])
+        for record in _given_up(body).payload.records:
+            parsed = parse_sequence_number(record.kinesis.sequence_number)
             self.documents[mapping.function, mapping.stream].given_up.add((parsed.shard, parsed.number))
 
     # archive
@@ -170,12 +200,15 @@ class Verification:
                 continue
             try:
                 text = zstandard.ZstdDecompressor().decompressobj().decompress(bucket.get(info.key))
+                parsed = [parse_sequence_number(line.seq) for line in decoder.decode_lines(text)]
             except InvalidObjectState:  # cold: its name tells what it holds
                 numbers[raw.shard].update(range(raw.first, raw.last + 1))
                 continue
-            for line in decoder.decode_lines(text):
-                parsed = parse_sequence_number(line.seq)
-                numbers[parsed.shard].add(parsed.number)
+            except (zstandard.ZstdError, msgspec.DecodeError, UsageError) as error:
+                self._unreadable(self._system.archive_bucket, info.key, error)
+                continue
+            for each in parsed:
+                numbers[each.shard].add(each.number)
         for raw in compacted(self._layout, self._system):
             if raw.stream == stream:
                 numbers[raw.shard].update(range(raw.first, raw.last + 1))
