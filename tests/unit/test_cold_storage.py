@@ -179,6 +179,27 @@ def test_what_was_listed_and_is_another_object_by_now_is_left_alone(place: Place
     assert list(place.bucket.list()) == []
 
 
+def test_two_that_move_the_same_object(place: Place) -> None:
+    infos = [place.put(NOISE[:5000], f"events/{number}") for number in range(20)]
+    done: list[bool] = []
+
+    def move() -> None:
+        bucket = LocalBucket(place.buckets / "archive")
+        done.extend(transitions.transition(bucket, info, "GLACIER") for info in infos)
+
+    threads = [threading.Thread(target=move) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == 60 and done.count(True) == 20
+    assert {info.storage_class for info in place.bucket.list()} == {"GLACIER"}
+    for info in infos:
+        place.restore(key=info.key)
+    assert transitions.bring_restored(place.bucket, CREATED + DAY_MS) == []
+    assert {place.bucket.get(info.key) for info in infos} == {NOISE[:5000]}
+
+
 def test_a_cold_key_may_be_the_folder_of_others(place: Place) -> None:
     place.freeze(key="a")
     place.bucket.put("a/b", b"1")

@@ -44,11 +44,10 @@ class ColdFolder:
             times = source.stat()
             with source.open("rb") as reading:
                 size, digest = _measure(reading)
-            cold = Cold(size, digest, packed=True)
-            packed = disk.write_parts(target, _compressed(source), times_ns=(times.st_atime_ns, times.st_mtime_ns))
-            if packed > size * _WORTH:
-                cold = Cold(size, digest)
-                disk.write_parts(target, _parts(source), times_ns=(times.st_atime_ns, times.st_mtime_ns))
+            packed = sum(map(len, _compressed(source))) <= size * _WORTH
+            parts = _compressed(source) if packed else _parts(source)
+            disk.write_parts(target, parts, times_ns=(times.st_atime_ns, times.st_mtime_ns))
+            cold = Cold(size, digest, packed)
             disk.forget_cached(target)
             self._verify(target, cold)
         except OSError as error:

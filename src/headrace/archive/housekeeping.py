@@ -71,20 +71,33 @@ def run(
             "The clock is days away from the last run: nothing is moved or deleted by rule.",
             "Set it right. If it is right (this machine was off), wait an hour, or: " + TRUST,
         )
-    actions = _due(bucket, rules, now_ms, minimum, trust_clock)  # all of them first: a wrong clock shows only then
-    actions = _reachable(bucket, actions, outcome)
+    with log.alone():
+        actions = _due(bucket, rules, now_ms, minimum, trust_clock)  # all first: a wrong clock shows only then
+        _do(bucket, _reachable(bucket, actions, outcome), now_ms, log, outcome, goes_on)
+        if goes_on():
+            _abort(bucket, rules, now_ms, log, outcome)
+    return outcome
+
+
+def _do(
+    bucket: LocalBucket,
+    actions: Sequence[Action],
+    now_ms: int,
+    log: LifecycleLog,
+    outcome: Outcome,
+    goes_on: Callable[[], bool],
+) -> None:
+    """Delete, then move."""
     expirations = [action for action in actions if action.storage_class is None]
     for start in range(0, len(expirations), _BATCH):
         if not goes_on():
-            return outcome
+            return
         _expire(bucket, expirations[start : start + _BATCH], now_ms, log, outcome)
     for action in actions:
         if not goes_on() or len(outcome.problems) >= PROBLEMS_MAX:
-            return outcome
+            return
         if action.storage_class is not None:
             _transition(bucket, action, action.storage_class, now_ms, log, outcome)
-    _abort(bucket, rules, now_ms, log, outcome)
-    return outcome
 
 
 def _due(bucket: LocalBucket, rules: Sequence[Rule], now_ms: int, minimum: str, trust_clock: bool) -> list[Action]:

@@ -3,6 +3,7 @@
 A file a month, `<YYYY-MM>.ndjson`, appended to and synced; a deletion is in it before it is done.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,17 @@ class LifecycleLog:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other process executes rules, and keep them from it; raises StorageError."""
+        path = self._folder / "lock"
+        try:
+            disk.make_folder(self._folder)
+            with disk.held_file(path):
+                yield
+        except OSError as error:
+            raise disk.storage_error(Path(error.filename or path), error) from error
 
     def append(self, lines: Iterable[Line]) -> None:
         """Append lines durably, all with one sync; raises StorageError."""

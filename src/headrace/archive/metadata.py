@@ -135,7 +135,7 @@ class Metadata:
                 status = path.stat()
                 self._last = path, (status.st_ino, status.st_size, status.st_mtime_ns), held.journal
         except OSError as error:
-            raise disk.storage_error(path, error) from error
+            raise disk.storage_error(Path(error.filename or path), error) from error
 
     def forget(self, folder: Path, name: str) -> None:
         """Remove an entry durably, if there is one."""

@@ -52,10 +52,15 @@ def _move_to_cold(bucket: LocalBucket, info: ObjectInfo, storage_class: str) -> 
         before = path.stat()
     except FileNotFoundError:
         return False
-    cold = bucket.cold.store(path, bucket.name, info.key)
+    try:
+        cold = bucket.cold.store(path, bucket.name, info.key)
+    except StorageError:
+        if not path.exists():  # somebody else was faster
+            return False
+        raise
     with bucket.held(info.key) as held:
         entry = bucket.entry(info.key, held)
-        if entry.created_ms != info.modified_ms or not _is_same(before, path.stat()):
+        if entry.created_ms != info.modified_ms or not path.is_file() or not _is_same(before, path.stat()):
             return False
         held.set(entry.name, msgspec.structs.replace(entry, storage_class=storage_class, cold=cold))
         disk.DISK.remove(path)

@@ -22,7 +22,7 @@ from headrace.archive import forecast, housekeeping, lifecycle, restores, transi
 from headrace.archive.base import Restore
 from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.local import LocalBucket
-from headrace.errors import ClockInDoubt, Conflict, NotFound, StorageError, UsageError
+from headrace.errors import Conflict, HeadraceError, NotFound, UsageError
 from headrace.settings import Layout
 from headrace.system import System
 from headrace.timekeeping import Timekeeper
@@ -77,10 +77,10 @@ class Lifecycle:
         next_run_s = clock.monotonic_s() + FIRST_RUN_S
         while True:
             await asyncio.sleep(RESTORE_EVERY_S)
-            await asyncio.to_thread(self.bring)
+            await asyncio.to_thread(_quietly, self.bring)
             if clock.monotonic_s() >= next_run_s:
                 next_run_s = clock.monotonic_s() + RUN_EVERY_S
-                await asyncio.to_thread(self._run_quietly)
+                await asyncio.to_thread(_quietly, self._run_and_tell)
 
     def stop(self) -> None:
         """Have a run that is under way begin nothing more."""
@@ -198,16 +198,20 @@ class Lifecycle:
     def _asked_restore(self, asked: _RestoreRequest) -> dict[str, Any]:
         return {"restores": self.ask_restore(asked.keys, asked.days, asked.tier)}
 
-    def _run_quietly(self) -> None:
-        """Run for the keeper: what goes wrong is in the process's log, and the next hour tries again."""
-        try:
-            for outcome in self.run():
-                for problem in outcome.problems:
-                    _log.warning("Lifecycle of %s: %s", outcome.bucket, problem)
-        except (ClockInDoubt, StorageError) as error:
-            _log.warning("Lifecycle: %s", error)
-        except Exception:
-            _log.exception("Lifecycle: the run failed")
+    def _run_and_tell(self) -> None:
+        for outcome in self.run():
+            for problem in outcome.problems:
+                _log.warning("Lifecycle of %s: %s", outcome.bucket, problem)
+
+
+def _quietly(work: Callable[[], None]) -> None:
+    """Do a part of the keeper's work: what goes wrong is in the process's log, and the next round tries again."""
+    try:
+        work()
+    except HeadraceError as error:
+        _log.warning("Lifecycle: %s", error)
+    except Exception:
+        _log.exception("Lifecycle: this round failed")
 
 
 def _number(query: dict[str, list[str]], name: str, default: int) -> int:
