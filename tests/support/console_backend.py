@@ -16,7 +16,7 @@ class MemoryBackend(Backend):
         self.answers = answers
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
-    async def get_bytes(self, path: str, **query: str) -> bytes:
+    async def get_bytes(self, path: str, *, timeout_s: float = 0, **query: str) -> bytes:
         return msgspec.json.encode(self._answer(path, dict(query)))
 
     async def call(self, service: str, operation: str, **parameters: object) -> Any:

@@ -9,7 +9,8 @@ import msgspec
 from headrace.errors import HeadraceError, NotFound, Unavailable
 from headrace.wire import AMZ_JSON_1_1
 
-ANSWER_S_MAX = 30.0
+ANSWER_S_MAX = 5.0  # of what is answered from memory
+READING_S_MAX = 60.0  # of what reads files
 KINESIS, CLOUDWATCH = "Kinesis_20131202.", "GraniteServiceVersion20100801."
 DEVICE_API = "device_api"
 
@@ -24,13 +25,13 @@ class Backend:
         """Close its connections."""
         await self._http.aclose()
 
-    async def get(self, path: str, **query: str) -> Any:
+    async def get(self, path: str, *, timeout_s: float = ANSWER_S_MAX, **query: str) -> Any:
         """Return the JSON at `/_headrace/<path>`."""
-        return msgspec.json.decode(await self.get_bytes(path, **query))
+        return msgspec.json.decode(await self.get_bytes(path, timeout_s=timeout_s, **query))
 
-    async def get_bytes(self, path: str, **query: str) -> bytes:
+    async def get_bytes(self, path: str, *, timeout_s: float = ANSWER_S_MAX, **query: str) -> bytes:
         """Return what is at `/_headrace/<path>` as it is."""
-        return await self._exchange("GET", f"/_headrace/{path}", params=query)
+        return await self._exchange("GET", f"/_headrace/{path}", params=query, timeout=timeout_s)
 
     async def post(self, path: str, value: object) -> Any:
         """Post JSON to `/_headrace/<path>` and wait for the answer, however long it takes."""
@@ -49,9 +50,8 @@ class Backend:
     async def device_api(self, operation: str, device: str, **parameters: object) -> Any:
         """Ask `device_api` by invoke; what it refuses raises with its message."""
         content = msgspec.json.encode({"operation": operation, "device_id": device, **parameters})
-        answer = msgspec.json.decode(
-            await self._exchange("POST", f"/2015-03-31/functions/{DEVICE_API}/invocations", content=content)
-        )
+        path = f"/2015-03-31/functions/{DEVICE_API}/invocations"
+        answer = msgspec.json.decode(await self._exchange("POST", path, content=content, timeout=READING_S_MAX))
         if not isinstance(answer, dict):
             raise HeadraceError(f"{DEVICE_API} answered no JSON object.", f"See its log: headrace logs {DEVICE_API}")
         if "errorMessage" in answer:
@@ -64,6 +64,8 @@ class Backend:
     async def _exchange(self, method: str, path: str, **options: Any) -> bytes:
         try:
             response = await self._http.request(method, path, **options)
+        except httpx.TimeoutException:
+            raise Unavailable("The backend did not answer in time.", "It may be busy: try again.") from None
         except httpx.HTTPError as error:
             raise Unavailable(
                 f"The backend does not answer ({type(error).__name__}).", "It may be restarting."

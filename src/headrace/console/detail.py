@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from headrace.console import words
-from headrace.console.backend import Backend
+from headrace.console.backend import READING_S_MAX, Backend
 from headrace.console.snapshot import Failure
 from headrace.errors import HeadraceError
 
@@ -32,7 +32,7 @@ class Detail(NamedTuple):
 
 async def detail(backend: Backend, failure: Failure) -> Detail:
     """Return everything known of a failure."""
-    body = await backend.get_bytes("failures/document", id=failure.id)
+    body = await backend.get_bytes("failures/document", timeout_s=READING_S_MAX, id=failure.id)
     document = msgspec.json.decode(body, type=dict[str, Any])
     error = None if failure.rejected else await _error(backend, failure, document)
     return Detail(error, _sent(document, body))
@@ -62,7 +62,7 @@ async def _error(backend: Backend, failure: Failure, document: dict[str, Any]) -
         return failure.message
     path = "/".join(quote(part, safe="") for part in (arn.rpartition("/")[2], failure.shard, failure.sequence_number))
     with contextlib.suppress(HeadraceError):
-        story = await backend.get(f"trace/{path}")
+        story = await backend.get(f"trace/{path}", timeout_s=READING_S_MAX)
         for function in story["functions"]:
             if function["function"] == failure.function:
                 return next((call["detail"] for call in reversed(function["calls"]) if call["detail"]), None)

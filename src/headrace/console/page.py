@@ -21,7 +21,7 @@ REFRESH_S = 1.0
 STYLE = Path(__file__).with_name("console.css")
 _STATE_CELL = """<q-td :props="props" :class="'state ' + props.row.level"
     ><span :class="'dot ' + props.row.level"></span>{{ props.value }}</q-td>"""
-_WIDE = {"classes": "wide", "headerClasses": "wide"}
+_WIDE = {"classes": "wide tight", "headerClasses": "wide"}
 
 
 def build(backend: Backend, watcher: Watcher) -> None:
@@ -184,7 +184,7 @@ def function_table() -> ui.table:
             {"name": "name", "label": "Function", "classes": "tight"},
             {"name": "state", "label": "How it does"},
             {"name": "behind", "label": "Behind", "align": "right", "classes": "tight"},
-            {"name": "waiting", "label": "Waiting", "align": "right"},
+            {"name": "waiting", "label": "Waiting", "align": "right", "classes": "tight"},
             {"name": "done", "label": "Done", "align": "right", **_WIDE},
             {"name": "failed", "label": "Failed", "align": "right", **_WIDE},
         ],

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from nicegui import Client, app, ui
+from nicegui import Client, app, core, ui
 
 from headrace import clock
 from headrace.console.backend import Backend
@@ -60,6 +60,7 @@ class Console:
         """Answer no more, and end what is under way."""
         for task in self._tasks:
             task.cancel()
+        await core.sio.eio.disconnect()  # answers the open polls; the pages try again
         self._server.should_exit = True
         await asyncio.gather(*self._tasks, self._serving, return_exceptions=True)
         await self._backend.close()

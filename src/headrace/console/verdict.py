@@ -33,17 +33,19 @@ def verdict(snapshot: Snapshot, now_ms: int) -> Verdict:
     found = sorted(findings(snapshot, now_ms), key=lambda each: -LEVELS.index(each.level))
     if not found:
         return Verdict(GOOD, "All is well", [_calm(snapshot)])
-    if len(found) == 1:
-        return Verdict(found[0].level, found[0].text, [])
-    bad = sum(each.level == BAD for each in found)
-    headline = f"{words.counted(bad, 'thing')} wrong" if bad else f"{len(found)} things to look at"
-    return Verdict(found[0].level, headline, [each.text for each in found])
+    worst = found[0].level
+    count = sum(each.level == worst for each in found)
+    texts = [each.text for each in found]
+    if count == 1:
+        return Verdict(worst, texts[0], texts[1:])
+    return Verdict(worst, f"{count} things are wrong" if worst == BAD else f"{count} things to look at", texts)
 
 
 def findings(snapshot: Snapshot, now_ms: int) -> list[Finding]:
     """Return what is not as it should be, in no order."""
-    if snapshot.problem is not None and now_ms - snapshot.at_ms > STALE_MS:
-        return [Finding(BAD, snapshot.problem)]
+    if now_ms - snapshot.at_ms > STALE_MS:
+        silent = f"No answer from the backend for {words.duration(now_ms - snapshot.at_ms)}" if snapshot.at_ms else ""
+        return [Finding(BAD, ": ".join(part for part in (silent, snapshot.problem) if part) or "No answer yet")]
     found = [Finding(FAIR, f"Not all is known: {snapshot.problem}")] if snapshot.problem is not None else []
     found += [Finding(BAD, f"The {name} process does not answer") for name, ok in snapshot.processes.items() if not ok]
     for function in snapshot.functions:

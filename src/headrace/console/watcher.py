@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from headrace import clock
-from headrace.console.backend import CLOUDWATCH, Backend
+from headrace.console.backend import CLOUDWATCH, READING_S_MAX, Backend
 from headrace.console.snapshot import Alarm, Failure, Function, Snapshot
 from headrace.console.tip import Tip
 from headrace.errors import HeadraceError
@@ -171,10 +171,10 @@ class Watcher:
         ]
 
     async def _archive(self) -> None:
-        self.snapshot.archive = (await self._backend.get("status"))["archive"]
+        self.snapshot.archive = (await self._backend.get("status", timeout_s=READING_S_MAX))["archive"]
 
     async def _failures(self) -> None:
-        answer = await self._backend.get("failures/newest", limit=str(FAILURES_MAX))
+        answer = await self._backend.get("failures/newest", timeout_s=READING_S_MAX, limit=str(FAILURES_MAX))
         failures = msgspec.convert(answer["failures"], list[Failure])
         self.snapshot.failures = sorted(failures, key=lambda each: each.time or "", reverse=True)
         self.snapshot.failure_documents = answer["documents"]
