@@ -60,7 +60,8 @@ class Console:
         """Answer no more, and end what is under way."""
         for task in self._tasks:
             task.cancel()
-        await core.sio.eio.disconnect()  # answers the open polls; the pages try again
+        for page in list(core.sio.eio.sockets):
+            await core.sio.eio.disconnect(page)  # answers its open poll; it tries again
         self._server.should_exit = True
         await asyncio.gather(*self._tasks, self._serving, return_exceptions=True)
         await self._backend.close()
