@@ -67,7 +67,9 @@ def rows(session: Engine, folder: Path, name_or_sql: str, *, order: tuple[str, .
         sql, order, day = shipped.sql, shipped.keys, report.START
     target = folder / f"out-{len(list(folder.iterdir()))}"
     session.write(sql, target, order=order, day=day)
-    return list(session.rows(files_in(target)))
+    paths = files_in(target)
+    found = list(session.rows(paths)) if paths else []
+    return sorted(found, key=lambda row: [row[name] for name in order])
 
 
 def files_in(folder: Path) -> list[str]:
@@ -108,7 +110,7 @@ class EngineContract:
             for reading, value in numbers(event).items():
                 groups[event.device_id, reading, start].append((event.time, event.id, value))
         expected = []
-        for key, group in sorted(groups.items(), key=lambda entry: (entry[0][2].date(), *entry[0])):
+        for key, group in sorted(groups.items()):
             group.sort()
             values = [value for *_, value in group]
             amounts = [each for each in map(amount, values) if each is not None]
@@ -184,6 +186,11 @@ class EngineContract:
                 "yes": True,
             }
         ]
+
+    def test_a_row_without_a_day_is_refused(self, session: Engine, tmp_path: Path) -> None:
+        sql = "SELECT CAST(NULL AS TIMESTAMP) AS period_start, 1 AS one"
+        with pytest.raises(HeadraceError, match="period_start is null"):
+            session.write(sql, tmp_path / "out", order=("one",), day=report.START)
 
     def test_wrong_sql_says_what_is_wrong(self, session: Engine, tmp_path: Path) -> None:
         with pytest.raises(HeadraceError, match="no_such_column") as raised:

@@ -59,7 +59,7 @@ class Engine(ABC):
 
     @abstractmethod
     def rows(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield the rows of Parquet files that `write` has written, file by file, in their order."""
+        """Yield the rows of Parquet files that `write` has written, in no particular order."""
 
     @abstractmethod
     def close(self) -> None:

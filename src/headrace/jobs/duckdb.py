@@ -88,11 +88,10 @@ class DuckDB(Engine):
 
     def rows(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the rows of files."""
-        for path in files:
-            cursor = self._execute(f"SELECT * FROM read_parquet({_text(path)}, hive_partitioning = false)")
-            names = [column[0] for column in cursor.description]
-            while batch := cursor.fetchmany(_BATCH_ROWS):
-                yield from (dict(zip(names, row, strict=True)) for row in batch)
+        cursor = self._execute(f"SELECT * FROM read_parquet({_list(files)}, hive_partitioning = false)")
+        names = [column[0] for column in cursor.description]
+        while batch := cursor.fetchmany(_BATCH_ROWS):
+            yield from (dict(zip(names, row, strict=True)) for row in batch)
 
     def close(self) -> None:
         """End the session."""
