@@ -71,36 +71,34 @@ def _done(layout: Layout, system: System, run: Run, folder: history.Folder) -> d
 def archived(layout: Layout, system: System) -> Iterator[Archived]:
     """Hold the archive still and yield what it has: compacted files, and what is not compacted yet."""
     bucket = LocalBucket(layout.buckets / system.archive_bucket)
-    with snapshot.open(bucket, layout.archive, readings=system.readings, leave_out_cold=True) as taken:
+    import duckdb
+
+    with (
+        snapshot.open(bucket, layout.archive, readings=system.readings, leave_out_cold=True) as taken,
+        duckdb.connect() as connection,
+    ):
         for problem in taken.problems:
             _say(str(problem))
-        files: dict[date, list[str]] = {}
-        marks: dict[date, list[str]] = {}
-        for path in taken.files:
-            for day, mark in _days_of(path):
-                files.setdefault(day, []).append(path)
-                marks.setdefault(day, []).append(mark)
-        days = {day: Day(found, _digest(marks[day])) for day, found in files.items()}
+        marks = {day: [_mark(connection, path, layout.archive) for path in files] for day, files in taken.days.items()}
+        days = {
+            date.fromisoformat(day): Day(files, _digest(marks[day]))
+            for day, files in taken.days.items()
+            if any(marks[day])
+        }
         cold = frozenset(date.fromisoformat(key.partition("/dt=")[2][:10]) for key in taken.cold)
         yield Archived(days, columns.schema(taken.typed), taken.typed, cold)
 
 
-def _days_of(path: str) -> list[tuple[date, str]]:
-    """Return the days of a file's events, each with what tells whether they are the same ones.
+def _mark(connection: Any, path: str, temporary: Path) -> str:
+    """Return what tells whether a file still holds the same events; nothing where it holds none.
 
-    A compacted file has one day, and its name is never used again. What is not compacted is in one file of all days.
+    The name of a compacted file is never used again. What is not compacted is written anew for each snapshot.
     """
-    folder, _, name = path.rpartition("/")
-    if (parent := folder.rpartition("/")[2]).startswith("dt="):
-        return [(date.fromisoformat(parent[3:]), name)]
-    import duckdb
-
-    sql = (
-        "SELECT CAST(time AS DATE), count(*) || '-' || bit_xor(hash(device_id, time, id))"
-        " FROM read_parquet(?) GROUP BY ALL"
-    )
-    with duckdb.connect() as connection:
-        return list(connection.execute(sql, [path]).fetchall())
+    if not path.startswith(f"{temporary}/"):
+        return path.rpartition("/")[2]
+    sql = "SELECT count(*), bit_xor(hash(device_id, time, id)) FROM read_parquet(?)"
+    count, mixed = connection.execute(sql, [path]).fetchall()[0]
+    return f"{count}-{mixed}" if count else ""
 
 
 def _digest(marks: Iterable[str]) -> str:
