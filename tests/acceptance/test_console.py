@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from support.backend import Backend, backend, wait_until
@@ -93,6 +94,14 @@ def test_it_ends_when_nobody_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             assert running.pids("headrace.app console")
             wait_until(lambda: not running.pids("headrace.app console"))
         assert "console ended" not in running.output()
+
+
+def test_it_ends_with_the_supervisor(tmp_path: Path) -> None:
+    with backend(tmp_path) as running:
+        assert ask(running)[0] == 200
+        (console,) = running.pids("headrace.app console")
+        running.kill_all()
+        wait_until(lambda: not psutil.pid_exists(console))
 
 
 def test_one_that_cannot_start_is_told_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ def account(age_ms: int = 0, pending: int = 0) -> dict[str, int]:
 
 def snapshot(**changes: Any) -> Snapshot:
     functions = [Function("store", account(5000, 3)), Function("device_api")]
-    return replace(Snapshot(at_ms=NOW, processes={"gateway": True}, functions=functions), **changes)
+    return replace(Snapshot(at_ms=NOW, accepted=9, processes={"gateway": True}, functions=functions), **changes)
 
 
 def given_up(**changes: Any) -> Failure:
@@ -33,6 +33,10 @@ def test_all_is_well() -> None:
     found = verdict(snapshot(alarms=[ALARM._replace(state="OK")]), NOW)
     assert (found.level, found.headline) == (GOOD, "All is well")
     assert found.details == ["1 function keeps up with the stream; no alarm is on."]
+
+
+def test_a_backend_without_events_says_how_to_get_some() -> None:
+    assert verdict(snapshot(accepted=0), NOW).details[0].endswith("come in yet: try `headrace simulate`.")
 
 
 def test_what_devices_sent_wrongly_is_no_fault_of_the_backend() -> None:
@@ -99,10 +103,10 @@ def test_a_backend_that_is_silent_is_said_to_be_after_a_moment() -> None:
         (Function("f", errors=2), FAIR, "failed 2 times in the last 15 min"),
         (Function("f", account(59_000, 7)), GOOD, "keeps up"),
         (Function("f", account(3_600_000, 0)), GOOD, "keeps up"),
-        (Function("f", account(90_000, 7)), FAIR, "is 90 s behind, 7 events waiting"),
-        (Function("f", account(720_000, 1)), BAD, "is 12 min behind, 1 event waiting"),
+        (Function("f", account(90_000, 7)), FAIR, "is 90 s behind"),
+        (Function("f", account(720_000, 1)), BAD, "is 12 min behind"),
         (Function("f", account(90_000, 7), errors=1), FAIR,
-         "is 90 s behind, 7 events waiting; it failed 1 time in the last 15 min"),
+         "is 90 s behind; it failed 1 time in the last 15 min"),
         (Function("f", account(), errors=1), FAIR, "failed 1 time in the last 15 min"),
     ],
 )  # fmt: skip

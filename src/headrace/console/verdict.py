@@ -70,7 +70,7 @@ def state(function: Function) -> tuple[str, str]:
         return (FAIR, failed) if failed else (GOOD, "answers when called")
     behind_ms = account["iterator_age_ms"] if account["pending"] else 0
     if behind_ms >= BEHIND_MS:
-        text = f"is {words.duration(behind_ms)} behind, {words.counted(account['pending'], 'event')} waiting"
+        text = f"is {words.duration(behind_ms)} behind"
         return BAD if behind_ms >= FAR_BEHIND_MS else FAIR, f"{text}; it {failed}" if failed else text
     if failed:
         return FAIR, failed
@@ -86,7 +86,7 @@ def _calm(snapshot: Snapshot) -> str:
     rejected = sum(each.records for each in snapshot.failures if each.rejected and not each.replayed_at)
     if rejected:
         parts.append("what devices sent wrongly is kept below")
-    return "; ".join(parts) + "."
+    return "; ".join(parts) + ("." if snapshot.accepted else ". No event has come in yet: try `headrace simulate`.")
 
 
 def _clock(snapshot: Snapshot) -> list[Finding]:
