@@ -1,5 +1,7 @@
 """Spark as a job engine: a real session of `local[*]`."""
 
+import pytest
+
 from support.engine_contract import EngineContract, files, session, started
 from support.jobs import needs_java
 
@@ -8,5 +10,6 @@ ENGINE = "spark"
 
 
 @needs_java
+@pytest.mark.timeout(900)  # the session starts within the first test
 class TestSpark(EngineContract):
     """The contract: DuckDB keeps the same, so the two are equal row by row."""

@@ -112,7 +112,7 @@ def moments(site: Site) -> list[Callable[[], bool]]:
     ]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("site", ENGINES, indirect=True)
 def test_a_killed_job_leaves_no_half_output(
     site: Site, outcomes: tuple[dict[str, Rows], dict[str, Rows], dict[tuple[str, str], bytes]]
