@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -62,7 +62,7 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
         running.cli("send", str(SENSORS))
         running.settled(ROWS)
         run = started(running, "compact")
-        killed(running, "compact")
+        killed(running, "compact", lambda: any((running.data / "archive").rglob("*.parquet")))
         assert ended(running, run)["state"] == "succeeded"
         yield running
 
@@ -79,7 +79,7 @@ def ended(running: Backend, run: str) -> Any:
     return wait_until(look, 900, 0.2)
 
 
-def killed(running: Backend, job: str, moment: Any = lambda: True) -> None:
+def killed(running: Backend, job: str, moment: Callable[[], bool]) -> None:
     """SIGKILL the child of a job at a moment, or when it has come to its end before that."""
     (pid,) = wait_until(lambda: running.pids(f"app job {job}"), 20, 0.005)[:1]
     wait_until(lambda: moment() or pid not in running.pids(f"app job {job}"), 300, 0.002)

@@ -15,6 +15,7 @@ import msgspec
 
 from headrace import clock, disk, rpc
 from headrace.archive import columns, compaction, snapshot
+from headrace.archive.engine import Limits
 from headrace.archive.local import LocalBucket
 from headrace.errors import HeadraceError, NotFound, Unavailable
 from headrace.jobs import history, report, work
@@ -115,6 +116,7 @@ def built_in(layout: Layout, system: System) -> dict[str, BuiltIn]:
             layout.archive,
             readings=system.readings,
             lifecycle=bucket.lifecycle if bucket else (),
+            limits=Limits(memory_mb=run.settings.memory_mb),
         )
         for problem in summary.problems:
             say(problem)
