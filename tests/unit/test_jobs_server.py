@@ -135,6 +135,17 @@ async def test_what_is_wrong_is_not_tried_again(tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path)
+    jobs.server = JobsServer(
+        jobs.layout, jobs.system, now_ms=lambda: jobs.now_ms, command=lambda _: [str(tmp_path / "no such program")]
+    )
+    async with jobs.running():
+        run = await jobs.ended(jobs.server.run(Asked("hourly")), "waiting")
+        assert run.attempts[0].error is not None and "could not be started" in run.attempts[0].error[0]
+
+
+@in_loop
 async def test_a_killed_child_is_tried_again_at_once(tmp_path: Path) -> None:
     async with Jobs(tmp_path, KILLED, DONE).running() as jobs:
         run = await jobs.ended(jobs.server.run(Asked("hourly")), "waiting")

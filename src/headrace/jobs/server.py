@@ -244,6 +244,25 @@ class JobsServer:
 
     async def _attempt(self, run: Run) -> None:
         """Run the child to its end, and keep what became of it."""
+        try:
+            status = await self._child(run)
+        except OSError as error:  # no process or file could be had
+            self._fail(run, "failed", (f"It could not be started: {error}.", "See the machine's limits and memory."))
+        else:
+            if self._stopping and status != 0:
+                return  # stays as it is: the next start takes it for interrupted
+            self._ended(run, status)
+        while True:
+            try:
+                self._history.save(run)
+                break
+            except HeadraceError as error:
+                _log.warning("The run %s: %s", run.id, error)
+                await asyncio.sleep(SAVE_AGAIN_S)
+        self._wake.set()
+
+    async def _child(self, run: Run) -> int:
+        """Start the child, wait for its end, which comes in time, and return its status."""
         folder = self._folder(run)
         folder.result(run.id).unlink(missing_ok=True)
         with folder.log(run.id).open("ab") as log:
@@ -267,17 +286,7 @@ class JobsServer:
             await child.wait()
         _kill(child)  # what it has left behind
         del self._children[run.id]
-        if self._stopping and child.returncode != 0:
-            return  # stays as it is: the next start takes it for interrupted
-        self._ended(run, child.returncode or 0)
-        while True:
-            try:
-                self._history.save(run)
-                break
-            except HeadraceError as error:
-                _log.warning("The run %s: %s", run.id, error)
-                await asyncio.sleep(SAVE_AGAIN_S)
-        self._wake.set()
+        return child.returncode or 0
 
     def _ended(self, run: Run, status: int) -> None:
         """Take down how an attempt ended."""
