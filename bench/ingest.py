@@ -20,13 +20,14 @@ import pybase64
 
 import wire
 from bodies import Bodies, event
+from flood import flood
 from headrace.disk import DISK
 from headrace.stream.reader import Reader
 from headrace.stream.segment import Part, ShardState, encode_group
 from peers import KINESALITE, MINISTACK, Peer, installed, running
 from results import HEADRACE, LOAD_CORE, SERVER_CORE, Figure, Result, on_core, save, scratch
 from support.backend import Backend
-from support.load import send
+from support.load import request_bytes, send
 
 TEMPLATE = """
 Transform: AWS::Serverless-2016-10-31
@@ -35,6 +36,7 @@ Resources:
 """
 SHARDS = 4
 RAW = "raw loop"
+SINGLES = 4096  # different single puts
 LOADS = [(500, 1), (500, 2), (500, 4), (500, 8), (1, 32)]
 
 Load = tuple[int, int]  # records a request, requests under way
@@ -49,12 +51,13 @@ def single_body(number: int) -> bytes:
 def put(url: str, load: Load, seconds: float) -> tuple[int, float]:
     """Load the stream; return how many records were acknowledged, and how many a second."""
     per_request, connections = load
-    bodies, operation = (Bodies("events"), "PutRecords") if per_request > 1 else (single_body, "PutRecord")
-    began = time.monotonic()
     with on_core(LOAD_CORE):
-        ledger = send(
-            url, bodies, per_request=per_request, duration_s=seconds, connections=connections, operation=operation
-        )
+        if per_request == 1:
+            requests = [request_bytes(url, "PutRecord", single_body(number)) for number in range(SINGLES)]
+            records, elapsed = flood(url, requests, connections=connections, seconds=seconds)
+            return records, records / elapsed
+        began = time.monotonic()
+        ledger = send(url, Bodies("events"), per_request=per_request, duration_s=seconds, connections=connections)
     assert ledger.errors == 0, f"{ledger.errors} requests failed"
     return ledger.records, ledger.records / (time.monotonic() - began)
 
