@@ -11,6 +11,7 @@ import pytest
 from support.backend import Backend, backend, wait_until
 
 CONSOLE = "/_headrace/console/"
+pytestmark = pytest.mark.timeout(300)  # the console takes seconds to start, and more on a busy machine
 
 
 @pytest.fixture(scope="module")
