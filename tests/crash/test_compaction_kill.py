@@ -1,7 +1,10 @@
 """Compaction, killed before each of its changes: readers see every event once throughout, and the next run ends it."""
 
+import random
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from support.archive import Archive, events, expected
@@ -9,9 +12,9 @@ from support.archive import Archive, events, expected
 SCRIPT = Path(__file__).parents[1] / "support" / "archive_process.py"
 
 
-def run(folder: Path, what: str, step: int = 0) -> int:
+def run(folder: Path, what: str, step: int = 0, grace_ms: int = 3_600_000) -> int:
     return subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), what, str(step)], check=False, timeout=100
+        [sys.executable, str(SCRIPT), str(folder), what, str(step), str(grace_ms)], check=False, timeout=100
     ).returncode
 
 
@@ -25,13 +28,13 @@ def test_killed_before_every_change(tmp_path: Path) -> None:
     killed = 0
     for step in range(1, 60):
         assert archive.identities() == sent
-        code = run(tmp_path, "compact", step)
+        code = run(tmp_path, "compact", step, 0)
         if code == 0:
             break
         assert code == -9
         killed += 1
     assert killed > 8 and archive.identities() == sent
-    assert run(tmp_path, "compact") == 0
+    assert run(tmp_path, "compact", 0, 0) == 0
     known = {file.key for day in archive.catalogue.days() for file in archive.catalogue.manifest(day).files}
     assert set(archive.files()) == known and len(known) == 3  # a file a day, and nothing was left behind
     assert all(archive.bucket.tags(key) == {"compacted": "true"} for key in archive.files("raw/"))
@@ -45,3 +48,58 @@ def test_what_a_killed_reader_left_is_removed_by_the_next(tmp_path: Path) -> Non
     assert len([left for left in snapshots.iterdir() if left.is_dir()]) == 1
     assert archive.identities() == expected(*events(range(3)))
     assert not [left for left in snapshots.iterdir() if left.is_dir()]
+
+
+class Beside(threading.Thread):
+    """Does something over and over, until it is told to stop; what goes wrong is raised by `stop`."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        super().__init__()
+        self._work = work
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            while not self._ended.is_set():
+                self._work()
+        except BaseException as error:
+            self._error = error
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+        if self._error is not None:
+            raise self._error
+
+
+def test_a_readers_count_never_falls_while_events_come_and_compactions_are_killed(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    archive, reading = Archive(tmp_path), Archive(tmp_path)
+    counts, codes = [0], set()
+    sent: list[str] = []
+
+    def write() -> None:
+        start = 10 * len(sent)
+        sent.extend(archive.put(*events(range(start, start + 15), day=1 + len(sent) % 3)))  # five of them again later
+
+    def compact() -> None:
+        codes.add(run(tmp_path, "compact", chance.choice((5, 9, 14, 1000))))
+
+    compacting = Beside(compact)
+    try:
+        while len(counts) < 30 or len(codes) < 2:
+            if len(sent) < 40:
+                write()
+            (found,) = reading.read("SELECT count(*), count(DISTINCT (device_id, time, id)) FROM events")
+            assert found[0] == found[1] and found[0] >= counts[-1], (found, counts)
+            counts.append(found[0])
+    finally:
+        compacting.stop()
+    assert codes == {0, -9} and run(tmp_path, "compact") == 0
+    (found,) = reading.read("SELECT count(*), count(DISTINCT (device_id, time, id)) FROM events")
+    assert found[0] == found[1] == len(set(reading.identities())) >= counts[-1]
+    assert all(archive.bucket.tags(key) == {"compacted": "true"} for key in archive.files("raw/"))

@@ -1,4 +1,4 @@
-"""A process that works on an archive and kills itself: `python archive_process.py FOLDER compact|read STEP`.
+"""A process that works on an archive and kills itself: `python archive_process.py FOLDER compact|read STEP [GRACE_MS]`.
 
 It is killed before the STEP-th change of the bucket or of a durable file, counted from 1; it ends with 0 if there are
 fewer. `read` is killed while it holds a snapshot.
@@ -38,7 +38,8 @@ def main() -> None:
     for name in ("put_file", "tag", "delete"):
         setattr(bucket, name, killed_before(getattr(bucket, name)))
     disk.write_file = killed_before(disk.write_file)
-    compaction.compact(bucket, folder / "archive", readings=("temperature",), round_bytes=1500, grace_ms=0)
+    grace_ms = int(sys.argv[4]) if len(sys.argv) > 4 else compaction.GRACE_MS
+    compaction.compact(bucket, folder / "archive", readings=("temperature",), round_bytes=1500, grace_ms=grace_ms)
 
 
 if __name__ == "__main__":

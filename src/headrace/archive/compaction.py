@@ -11,7 +11,6 @@ known by their identity when their raw objects are read again.
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -31,7 +30,6 @@ TAG = "compacted"
 GRACE_MS = 3_600_000  # for readers that began before a file was replaced
 ROUND_BYTES = 512 * 1024 * 1024  # of raw objects, compressed: some 20 million events
 ROUND_OBJECTS = 20_000
-CHUNK_OBJECTS = 256  # read by one statement
 CLUSTER_DAYS = 8  # from which on a round's rows are put in order of days first
 LOCK, _PENDING = "lock", "pending.json"
 
@@ -143,9 +141,7 @@ class _Run:
     def _round(self, infos: Sequence[ObjectInfo], work: Path) -> None:
         with connected(work, self._limits) as connection:
             staged = Staging(connection, self._bucket, work, self._typed)
-            keys = iter([info.key for info in infos])
-            while chunk := list(islice(keys, CHUNK_OBJECTS)):
-                staged.add(chunk)
+            staged.add(info.key for info in infos)
             self._problems(staged.problems)
             events = staged.events
             outcomes = self._days(connection, staged, work)

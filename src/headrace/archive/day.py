@@ -70,10 +70,12 @@ def write(
     (events,) = _one(connection, "SELECT count(*) FROM fresh")
     if not events:
         return Outcome(day, (), (), 0)
-    path = folder / f"{uuid4().hex}.parquet"
-    copy(connection, first_of_each_sql(_rows_sql(new, merged, compared), tuple(names)), path)
     known = f"UNION ALL SELECT {_IDENTITY} FROM {merged}" if merged else ""
     due = _one(connection, f"SELECT {_CHECK} FROM (SELECT {_IDENTITY} FROM fresh {known})")
+    rows = _rows_sql(new, merged, compared)
+    (count,) = _one(connection, f"SELECT count(*) FROM {rows}")
+    path = folder / f"{uuid4().hex}.parquet"
+    copy(connection, first_of_each_sql(rows, tuple(names), has_copies=count != due[0]), path)
     connection.execute("DROP TABLE fresh")
     paths = _split(connection, path, tuple(names))
     files = [_described(connection, day, path, tuple(names), plan.unchecked) for path in paths]

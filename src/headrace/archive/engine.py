@@ -38,7 +38,7 @@ def connected(folder: Path, limits: Limits) -> Iterator[Any]:
     except duckdb.OutOfMemoryException as error:
         raise StorageError(
             f"The archive's work needs more room than there is: {_first_line(error)}",
-            f"Free space on the disk of {folder}, or allow more memory: HEADRACE_ARCHIVE_MEMORY_MB.",
+            f"Free space on the disk of {folder}, or stop what else takes this machine's memory; then run it again.",
         ) from error
     except duckdb.IOException as error:
         raise StorageError(

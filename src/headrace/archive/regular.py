@@ -28,6 +28,8 @@ _END = r"([ \t]*\}[ \t]*)\}"
 _RFC3339 = r"\d{4}-[01]\d-[0-3]\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?Z"
 _BYTES_MAX = 100_000  # what is longer may be too long for an item
 _SHORT = 64
+_LINE_BYTES_MAX = 256 * 1024  # what is longer is not regular
+_BUFFER_BYTES = 1024 * 1024  # DuckDB may hold one or two of each file in a statement
 # A number is found from 18 digits of the middle of a sequence number; more would need integers of 192 bits.
 _START, _DIGITS = 20, 18
 _STEP = 2**80 / 10**18  # from one number to the next, in those digits
@@ -96,7 +98,7 @@ def cells_sql(paths_sql: str, count: int) -> str:
     return (
         f"read_csv({paths_sql}, columns = {{{columns}}}, delim = ',', quote = '', escape = '', header = false, "
         "auto_detect = false, compression = 'zstd', null_padding = true, ignore_errors = true, strict_mode = false, "
-        "hive_partitioning = false)"
+        f"hive_partitioning = false, max_line_size = {_LINE_BYTES_MAX}, buffer_size = {_BUFFER_BYTES})"
     )
 
 

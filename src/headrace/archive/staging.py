@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from headrace.record import parse_sequence_number
 
 TABLE = "staged"
 SHAPES_MAX = 8  # of one shard's lines in one go
+OBJECTS_AT_ONCE = 100  # read by one statement: DuckDB holds a buffer of each
 SAMPLED = 20  # lines of an object
 _LONG = "maximum_object_size = 67108864"
 
@@ -81,6 +83,11 @@ class Staging:
 
     def add(self, keys: Iterable[str]) -> None:
         """Add the events of raw objects; what can't be used is left out and noted among `problems`."""
+        left = iter(keys)
+        while some := list(islice(left, OBJECTS_AT_ONCE)):
+            self._add(some)
+
+    def _add(self, keys: Iterable[str]) -> None:
         groups: dict[Group, list[Object]] = defaultdict(list)
         shapes: dict[Group, Counter[regular.Shape]] = defaultdict(Counter)
         for key in keys:

@@ -1,0 +1,200 @@
+"""The archive: compaction, bytes an event, and what readers wait for, beside plain DuckDB and Polars on the same rows.
+
+Events are shaped as `headrace send` makes them of the sensor file: one reading each in the long form, an identity of a
+digest and the row, each device's values in the order of the file. They are of two days; a raw object holds 10,000
+records of one shard. CPU is that of the whole process, all threads.
+
+The verifier compares count and sum of every device and hour with what was generated.
+"""
+
+import argparse
+import csv
+import gzip
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pybase64
+
+from headrace.archive import compaction, raw, snapshot
+from headrace.archive.catalogue import Range
+from headrace.archive.engine import Limits
+from headrace.archive.local import LocalBucket
+from headrace.record import sequence_number, shard_id
+
+SENSORS = Path(__file__).resolve().parents[1] / "tests" / "data" / "sensors.csv.gz"
+READINGS = (
+    "ec2_cpu_utilization",
+    "elb_request_count",
+    "occupancy_pct",
+    "rds_cpu_utilization",
+    "speed_mph",
+    "temperature_f",
+    "travel_time_s",
+)
+START_S = 1_782_864_000  # 2026-07-01
+SPAN_S = 2 * 86_400
+SHARDS = 4
+OBJECT = 10_000
+BY_HOUR = (
+    "SELECT device_id, date_trunc('hour', time) AS hour, count(*) AS events, sum(temperature_f) AS total "
+    "FROM {events} GROUP BY 1, 2"
+)
+
+
+def series() -> list[tuple[str, str, list[str]]]:
+    """Return device, measure and values (as text) of each series of the sensor file."""
+    found: dict[tuple[str, str], list[str]] = {}
+    with gzip.open(SENSORS, "rt") as file:
+        for row in csv.DictReader(file):
+            found.setdefault((row["device_id"], row["measure"]), []).append(row["value"])
+    return [(device, measure, values) for (device, measure), values in found.items()]
+
+
+def generate(count: int, bucket: LocalBucket) -> Iterator[tuple[str, int, str, float]]:
+    """Put `count` events in raw objects, and yield device, hour, measure and value of each."""
+    known = series()
+    devices = max(1, count // 4000)
+    each = -(-count // devices)
+    step_s = SPAN_S / each
+    groups: list[list[dict[str, Any]]] = [[] for _ in range(SHARDS)]
+    numbers = [0] * SHARDS
+    for place in range(count):
+        row, device = divmod(place, devices)  # in the order of time, as a fleet sends
+        name, measure, values = known[device % len(known)]
+        name = f"{name}-{device:05d}"
+        at_s = START_S + int(row * step_s)
+        value = values[row % len(values)]
+        shard = device % SHARDS
+        arrived_ms = (at_s + 1) * 1000
+        text = datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        data = (
+            f'{{"time":"{text}","device_id":"{name}","measure":"{measure}","value":{value},'
+            f'"id":"{device:016x}-{row:012d}"}}'
+        )
+        number = sequence_number(START_S, shard, numbers[shard], arrived_ms)
+        numbers[shard] += 1
+        groups[shard].append(
+            {
+                "kinesis": {
+                    "partitionKey": name,
+                    "sequenceNumber": number,
+                    "data": pybase64.b64encode(data.encode()).decode(),
+                    "approximateArrivalTimestamp": arrived_ms / 1000,
+                },
+                "eventID": f"{shard_id(shard)}:{number}",
+                "eventSourceARN": "arn:aws:kinesis:us-east-1:000000000000:stream/events",
+            }
+        )
+        if len(groups[shard]) == OBJECT:
+            put(bucket, groups[shard])
+        yield name, at_s // 3600, measure, float(value)
+    for group in groups:
+        put(bucket, group)
+
+
+def put(bucket: LocalBucket, group: list[dict[str, Any]]) -> None:
+    """Put records in raw objects, and forget them."""
+    for key, body in raw.objects(group):
+        bucket.put(key, body)
+    group.clear()
+
+
+def median_ms(work: Callable[[], object], times: int = 5) -> float:
+    """Return the median duration of some work in milliseconds, the first one not counted."""
+    took = []
+    for _ in range(times + 1):
+        began = time.perf_counter()
+        work()
+        took.append(1000 * (time.perf_counter() - began))
+    return statistics.median(took[1:])
+
+
+def main() -> int:
+    """Measure and print a JSON object; the exit code is 1 if the verifier differs."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--events", type=int, default=2_000_000)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--folder", type=Path, help="where to work; kept if given")
+    chosen = options.parse_args()
+    folder = chosen.folder or Path(tempfile.mkdtemp())
+    try:
+        figures, agrees = measure(chosen.events, chosen.threads, folder)
+    finally:
+        if chosen.folder is None:
+            shutil.rmtree(folder)
+    print(json.dumps(figures | {"verifier": "agrees" if agrees else "DIFFERS"}, indent=2))
+    return 0 if agrees else 1
+
+
+def measure(count: int, threads: int, folder: Path) -> tuple[dict[str, Any], bool]:
+    """Return the figures of one run, and whether what was read is what was generated."""
+    bucket, work = LocalBucket(folder / "s3" / "archive"), folder / "archive"
+    due: dict[tuple[str, int], list[float]] = {}
+    for device, hour, measure, value in generate(count, bucket):
+        found = due.setdefault((device, hour), [0, 0.0])
+        found[0] += 1
+        found[1] += value if measure == "temperature_f" else 0.0
+    raw_bytes = sum(info.size for info in bucket.list("raw/"))
+    cpu, began = time.process_time(), time.perf_counter()
+    summary = compaction.compact(bucket, work, readings=READINGS, limits=Limits(4096, threads))
+    cpu, took = time.process_time() - cpu, time.perf_counter() - began
+    figures: dict[str, Any] = {
+        "events": summary.events,
+        "raw_bytes_event": round(raw_bytes / count, 1),
+        "compaction_events_s": round(count / took),
+        "compaction_events_s_core": round(count / cpu),
+        "decoded_one_by_one": summary.exact,
+        "files": summary.files,
+        "bytes_event": round(summary.bytes / count, 2),
+    }
+    with duckdb.connect(config={"threads": threads}) as connection:
+        files = [bucket.location(info.key) for info in bucket.list("events/")]
+        plain = BY_HOUR.format(events=f"read_parquet({files!r})")
+        figures["by_hour_plain_duckdb_ms"] = round(median_ms(lambda: connection.execute(plain).fetchall()), 1)
+
+        def by_hour() -> list[tuple[Any, ...]]:
+            with snapshot.open(bucket, work, readings=READINGS) as taken:
+                taken.relation(connection)
+                found: list[tuple[Any, ...]] = connection.execute(BY_HOUR.format(events="events")).fetchall()
+                return found
+
+        figures["by_hour_ms"] = round(median_ms(by_hour), 1)
+        rows = by_hour()
+        device = rows[len(rows) // 2][0]
+
+        def one_day() -> None:
+            wanted = Range(START_S * 1_000_000, (START_S + 86_400) * 1_000_000, device)
+            with snapshot.open(bucket, work, readings=READINGS, wanted=wanted) as taken:
+                taken.relation(connection)
+                connection.execute("SELECT time, temperature_f FROM events ORDER BY time").fetchall()
+
+        figures["device_day_ms"] = round(median_ms(one_day), 1)
+    lazy = (
+        pl.scan_parquet(files)
+        .group_by("device_id", pl.col("time").dt.truncate("1h").alias("hour"))
+        .agg(pl.len(), pl.col("temperature_f").sum())
+    )
+    figures["by_hour_polars_ms"] = round(median_ms(lazy.collect), 1)
+    figures["by_hour_ratio_to_plain_duckdb"] = round(figures["by_hour_ms"] / figures["by_hour_plain_duckdb_ms"], 2)
+    seen = {
+        (name, int(hour.replace(tzinfo=UTC).timestamp()) // 3600): (n, total or 0.0) for name, hour, n, total in rows
+    }
+    agrees = seen.keys() == due.keys() and all(
+        seen[place][0] == n and abs(seen[place][1] - total) <= 1e-6 * max(1.0, abs(total))
+        for place, (n, total) in due.items()
+    )
+    return figures, agrees and summary.events == count
+
+
+if __name__ == "__main__":
+    sys.exit(main())
