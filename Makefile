@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: .java help up check test bench format wheel clean
+.PHONY: help up check test bench format wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,9 +22,9 @@ check: .venv/.dev ## lint, types, layers, unit and conformance tests, in under a
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto tests/unit tests/conformance
 
-test: .venv/.dev .java ## set up and run every test
+test: .venv/.dev ## set up and run every test
 	$(MAKE) --no-print-directory check
-	@.ci/browser
+	@.ci/packages
 	$(BIN)/pytest -n auto --dist loadfile -rs tests/properties tests/crash tests/acceptance tests/browser
 
 bench: .venv/.bench ## measure everything beside what it is compared with, and write docs/benchmarks.md (QUICK=1: briefly)
@@ -40,23 +40,12 @@ wheel: .venv/.dev ## build the wheel into dist/
 clean: ## remove everything that the targets made, but no data
 	rm -rf .venv .uv .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# Spark runs on Java. A machine of one's own is asked to install it, and its tests are skipped; in CI they may not be.
-JRE := openjdk-17-jre-headless
-.java:
-	@command -v java >/dev/null || if [ -z "$$CI" ]; then \
-		echo "There is no Java: tests of Spark are skipped. To run them: apt-get install $(JRE)"; \
-	else \
-		SUDO=$$(command -v sudo || true); \
-		$$SUDO apt-get update -qq && ($$SUDO apt-get install -qq --no-install-recommends $(JRE) \
-			|| $$SUDO apt-get install -qq --no-install-recommends default-jre-headless); \
-	fi
-
 $(UV):
 	$(PYTHON) -m venv .uv
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.run: $(UV) uv.lock pyproject.toml
-	$(UV) sync --frozen --no-dev --extra parquet --inexact --quiet
+	$(UV) sync --frozen --no-dev --inexact --quiet
 	@touch $@
 
 .venv/.dev: $(UV) uv.lock pyproject.toml

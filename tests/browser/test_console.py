@@ -74,7 +74,7 @@ def test_a_devices_last_day_is_drawn(running: Backend, browser: Browser) -> None
         expect(page.get_by_role("combobox", name="Reading")).to_have_value("heat")
         device.fill("nobody")
         device.press("Enter")
-        expect(page.locator("#device-note")).to_contain_text("nobody has no event in the last 24 hours")
+        expect(page.locator("#device-note")).to_contain_text("There is no event of nobody")
 
 
 def history(running: Backend) -> list[object]:

@@ -17,7 +17,7 @@ from headrace.jobs.base import Engine, Relation
 from headrace.jobs.duckdb import DuckDB
 from headrace.jobs.spark import Spark, java
 
-NO_JAVA = "Spark needs Java: apt-get install openjdk-17-jre-headless"
+NO_JAVA = "Spark needs Java: apt-get install default-jre-headless"
 needs_java = pytest.mark.skipif(java() is None and not os.environ.get("CI"), reason=NO_JAVA)
 ENGINES = ["duckdb", pytest.param("spark", marks=needs_java)]
 

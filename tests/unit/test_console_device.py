@@ -17,8 +17,10 @@ def fleet(times_ms: list[int], readings: dict[str, Any]) -> MemoryBackend:
     """A backend whose device has an event at each of these times, in rising order."""
 
     def history(asked: dict[str, Any]) -> dict[str, Any]:
-        start, end = parse_ms(asked["from"]) or 0, parse_ms(asked["to"]) or 0
-        found = times_ms[bisect_left(times_ms, start) : bisect_left(times_ms, end)]
+        found = times_ms[:]
+        if "from" in asked:
+            start, end = parse_ms(asked["from"]) or 0, parse_ms(asked["to"]) or 0
+            found = times_ms[bisect_left(times_ms, start) : bisect_left(times_ms, end)]
         if asked.get("newest"):
             found.reverse()
         skip = int(asked.get("cursor") or 0)
@@ -64,3 +66,10 @@ def test_no_event_and_readings_that_cannot_be_drawn() -> None:
     assert asyncio.run(last_day(fleet([], {}), "d", NOW)).series == {}
     day = asyncio.run(last_day(fleet([NOW], {"huge": 10**400, "s": "x"}), "d", NOW))
     assert (day.events, day.series) == (1, {})
+
+
+def test_a_device_that_fell_silent_shows_the_day_up_to_its_newest_event() -> None:
+    newest = NOW - 30 * DAY_MS
+    day = asyncio.run(last_day(fleet([newest - DAY_MS - 1, newest - 1000, newest], {"t": 1}), "d", NOW))
+    assert (day.events, day.end_ms) == (2, newest)
+    assert [time for time, _ in day.series["t"]] == [newest - 1000, newest]

@@ -25,14 +25,17 @@ class Day(NamedTuple):
 
     device: str
     start_ms: int
-    end_ms: int  # when it was asked for
+    end_ms: int  # when it was asked for, or its newest event
     events: int
     series: dict[str, list[Point]]  # by reading, the oldest first
     sampled_before_ms: int | None
 
 
 async def last_day(backend: Backend, device: str, now_ms: int) -> Day:
-    """Return a device's last day up to now, and a little beyond: its own clock may be ahead."""
+    """Return a device's last day up to now, and a little beyond: its own clock may be ahead.
+
+    If it sent nothing in that time, its last day is the one up to its newest event.
+    """
     start_ms, end_ms = now_ms - DAY_MS, now_ms + SLOT_MS
     events: list[dict[str, Any]] = []
     cursor: str | None = None
@@ -42,12 +45,19 @@ async def last_day(backend: Backend, device: str, now_ms: int) -> Day:
         cursor = answer["cursor"]
         if cursor is None:
             break
+    if not events and (newest_ms := await _newest_ms(backend, device)) is not None and newest_ms < start_ms:
+        return await last_day(backend, device, newest_ms)
     events.reverse()
     sampled_before_ms = None
     if cursor is not None:
         sampled_before_ms = words.parse_ms(events[0]["time"]) or start_ms
         events = await _sampled(backend, device, start_ms, sampled_before_ms) + events
     return Day(device, start_ms, now_ms, len(events), _series(events), sampled_before_ms)
+
+
+async def _newest_ms(backend: Backend, device: str) -> int | None:
+    events = (await backend.device_api("history", device, newest=True, limit=1))["events"]
+    return words.parse_ms(events[0]["time"]) if events else None
 
 
 async def _sampled(backend: Backend, device: str, start_ms: int, end_ms: int) -> list[dict[str, Any]]:

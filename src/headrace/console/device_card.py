@@ -71,7 +71,7 @@ class DeviceCard:
 
 def _note(day: Day) -> str:
     if not day.events:
-        return f"{words.readable(day.device)} has no event in the last 24 hours."
+        return f"There is no event of {words.readable(day.device)}."
     text = f"{words.counted(day.events, 'event')} up to {words.utc(day.end_ms)}"
     if not day.series:
         return f"{text}; none has a reading that is a number."

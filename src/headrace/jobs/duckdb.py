@@ -26,12 +26,8 @@ class DuckDB(Engine):
     MICROSECONDS = "epoch_us({})"
 
     def __init__(self, temporary: Path, *, memory_mb: int, spill_mb: int) -> None:
-        try:
-            import duckdb
-        except ImportError:
-            raise UsageError(
-                "The engine DuckDB is not installed.", "Install it: pip install 'headrace[parquet]'"
-            ) from None
+        import duckdb
+
         self._duckdb = duckdb
         self._temporary = temporary
         self._memory_mb = memory_mb

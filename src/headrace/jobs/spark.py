@@ -56,7 +56,7 @@ class Spark(Engine):
         if java() is None:
             raise UsageError(
                 "Spark needs Java, and there is none on this machine.",
-                "Install it (Debian: apt-get install openjdk-17-jre-headless), or set JAVA_HOME.",
+                "Install it (Debian: apt-get install default-jre-headless), or set JAVA_HOME.",
             )
         self._refusal, self._errors = AnalysisException, PySparkException
         self._memory_mb = memory_mb
