@@ -31,7 +31,7 @@ def few(tmp_path: Path) -> Path:
     path = tmp_path / "few.csv"
     with gzip.open(SENSORS, "rt") as file:
         head, *lines = file.readlines()
-    path.write_text("".join([head, *[line for line in lines if line.startswith("2014-02-20")][:ROWS]]))
+    path.write_text("".join([head, *[line for line in lines if line.startswith(("2014-02-20", "2014-02-21"))][:ROWS]]))
     return path
 
 
