@@ -13,7 +13,7 @@ numbered AS (
     SELECT
         device_id,
         window_us,
-        window_us - 600000000 * row_number() OVER (PARTITION BY device_id ORDER BY window_us) AS session_us
+        window_us - 600000000 * CAST(row_number() OVER (PARTITION BY device_id ORDER BY window_us) AS BIGINT) AS session_us
     FROM windows
     WHERE velocity > 1.0E0
 ),
