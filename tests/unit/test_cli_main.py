@@ -35,6 +35,7 @@ CONTRACT = {
     "failures replay": ["ID", "--all"],
     "archive list": ["--json"],
     "archive restore": ["KEY", "--days", "--tier", "--json"],
+    "export": ["--format", "--device", "--from", "--to", "--output", "--leave-out-cold", "--json"],
     "lifecycle plan": ["--at", "--json"],
     "lifecycle run": ["--clock-is-right", "--json"],
     "lifecycle log": ["--json"],
