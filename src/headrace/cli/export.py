@@ -38,9 +38,9 @@ def export_command(
     leave_out_cold: bool,
     as_json: bool,
 ) -> None:
-    """Export events of the archive, each once, whether they are compacted or not.
+    """Export the archive's events, each once.
 
-    In the order of device, time and id. Times are the devices' own. With --json, what was exported is said in JSON;
+    Compacted or not, in the order of device, time and id. Times are the devices' own. With --json, what was exported is said in JSON;
     that takes --output.
     """
     if output is None and (as_json or (sys.stdout.isatty() and kind in (None, "parquet"))):

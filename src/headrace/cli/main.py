@@ -27,7 +27,7 @@ COMMANDS = {
     "failures": ("failures", "Show and replay what functions failed on."),
     "archive": ("archive", "List the objects of the long-term archive, and restore cold ones."),
     "lifecycle": ("lifecycle", "Show what lifecycle rules will do and have done, or run them now."),
-    "export": ("export", "Export events of the archive, each once, whether they are compacted or not."),
+    "export": ("export", "Export the archive's events, each once."),
     "jobs": ("jobs", "Run jobs over archive and tables, and see what became of them."),
     "streams": ("streams", "List the streams; with NAME, the shards of that one."),
     "metrics": ("metrics", "Show what is measured; with NAME, plot that metric."),
