@@ -40,8 +40,8 @@ def export_command(
 ) -> None:
     """Export the archive's events, each once.
 
-    Compacted or not, in the order of device, time and id. Times are the devices' own. With --json, what was exported is said in JSON;
-    that takes --output.
+    Compacted or not, in the order of device, time and id. Times are the devices' own. With --json, what was exported is
+    said in JSON; that takes --output.
     """
     if output is None and (as_json or (sys.stdout.isatty() and kind in (None, "parquet"))):
         raise UsageError("Name a file: the events can't go to standard output here.", "Add --output FILE.")
