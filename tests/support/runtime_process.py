@@ -15,8 +15,9 @@ from headrace.system import System
 
 async def main(layout: Layout) -> None:
     system = msgspec.json.decode(layout.system.read_bytes(), type=System)
-    await server.start(layout, system, lambda name: LocalBucket(layout.buckets / name))
+    running = await server.start(layout, system, lambda name: LocalBucket(layout.buckets / name))
     await asyncio.Event().wait()
+    await running.stop()  # never: what nobody holds is collected, and its socket closed
 
 
 if __name__ == "__main__":
