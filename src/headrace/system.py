@@ -179,7 +179,7 @@ class System(Struct, frozen=True):
 
 ARCHIVE = "archive"
 FAILURES = "failures"  # where what is given up goes if the template names no other bucket
-COMPACT, LIFECYCLE = BUILT_IN_JOBS = ("compact", "lifecycle")
+COMPACT = "compact"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 STACK = "headrace"

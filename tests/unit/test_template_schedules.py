@@ -78,4 +78,4 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, was: str, becomes: 
 def test_the_shipped_schedules_name_shipped_reports() -> None:
     jobs = {schedule.job for schedule in template.read(TEMPLATE, {}).schedules}
     reports = {path.stem for path in (TEMPLATE.parent / "reports").glob("*.sql")}
-    assert jobs == {*reports, "compact", "lifecycle"}
+    assert jobs == {*reports, "compact"}

@@ -3,8 +3,6 @@
 import contextlib
 import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
 from hashlib import sha256
@@ -17,12 +15,12 @@ from headrace import clock, disk, rpc
 from headrace.archive import columns, compaction, snapshot
 from headrace.archive.engine import Limits
 from headrace.archive.local import LocalBucket
-from headrace.errors import HeadraceError, NotFound, Unavailable
+from headrace.errors import HeadraceError, NotFound
 from headrace.jobs import history, report, work
 from headrace.jobs.run import Ended, Run
 from headrace.jobs.sources import Archived, Day
 from headrace.settings import Layout
-from headrace.system import COMPACT, LIFECYCLE, System
+from headrace.system import COMPACT, System
 from headrace.table.local import LocalTable
 
 NICE = 10  # what devices wait for goes first
@@ -123,29 +121,7 @@ def built_in(layout: Layout, system: System) -> dict[str, BuiltIn]:
         found = msgspec.structs.asdict(summary)
         return {name: value for name, value in found.items() if isinstance(value, int)}
 
-    def lifecycle(run: Run, say: work.Say) -> dict[str, Any]:
-        return _lifecycle(os.environ["HEADRACE_ENDPOINT"], say)
-
-    return {COMPACT: compact, LIFECYCLE: lifecycle}
-
-
-def _lifecycle(endpoint: str, say: work.Say) -> dict[str, Any]:
-    """Have the gateway execute the rules: it does by itself every hour, and nobody else moves objects."""
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{endpoint}/_headrace/lifecycle/run", b"{}", headers)  # noqa: S310
-    try:
-        with urllib.request.urlopen(request) as answer:  # noqa: S310
-            buckets = msgspec.json.decode(answer.read())["buckets"]
-    except urllib.error.HTTPError as error:
-        found = msgspec.json.decode(error.read())
-        raise HeadraceError(found["message"], found.get("hint", "")) from error
-    except urllib.error.URLError as error:
-        raise Unavailable(f"The gateway does not answer: {error.reason}.", "It is restarted by itself.") from error
-    for bucket in buckets:
-        for problem in bucket["problems"]:
-            say(f"{bucket['bucket']}: {problem}")
-    moved = sum(count["objects"] for bucket in buckets for count in bucket["transitioned"].values())
-    return {"transitioned": moved, "expired": sum(bucket["expired"]["objects"] for bucket in buckets)}
+    return {COMPACT: compact}
 
 
 def _say(text: str) -> None:
