@@ -4,11 +4,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from headrace import disk
+from headrace import clock, disk
 from headrace.archive import compaction, snapshot
 from headrace.archive.catalogue import Range
 from headrace.archive.local import LocalBucket
 from headrace.errors import Conflict, DataDirectoryError, InvalidObjectState, NotFound, StorageError
+from headrace.operations.lifecycle import Lifecycle
+from headrace.settings import Layout
+from headrace.system import Bucket, System
+from headrace.timekeeping import Timekeeper
 from support.archive import DAY_MS, Archive, event, events, expected
 from support.memory import ARRIVAL_MS
 
@@ -314,3 +318,17 @@ def test_rounds_are_bounded_and_each_is_published(archive: Archive) -> None:
     summary = archive.compact(round_bytes=1)
     assert (summary.objects, summary.events, summary.files) == (10, 20, 10)
     assert len(archive.catalogue.manifest("2026-07-01").files) == 1
+
+
+def test_what_a_rule_deletes_leaves_the_catalogue_first(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    archive.put(*events(range(5)))
+    archive.compact()
+    rule = {"Id": "gone", "Status": "Enabled", "Prefix": "events/", "ExpirationInDays": 1}
+    bucket = Bucket(logical_id="Archive", name="archive", lifecycle=(rule,))
+    system = System(template="", parameters={}, buckets=(bucket,))
+    later_ms = clock.now_ms() + 3 * DAY_MS
+    keeper = Timekeeper(tmp_path / "clock.json")
+    Lifecycle(Layout(tmp_path), system, keeper, now_ms=lambda: later_ms).run(trust_clock=True)
+    assert archive.files() == []
+    assert archive.identities() == []  # and not an error about files that are missing

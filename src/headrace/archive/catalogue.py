@@ -125,8 +125,10 @@ class Catalogue:
     def change(self, day: str, changed: Callable[[Manifest], Manifest]) -> Manifest:
         """Replace a day's manifest by what is made of it, all at once; nobody else changes one meanwhile."""
         with self._held():
-            manifest = changed(self.manifest(day))
-            self._bucket.put(f"{_DAY}{day}.json", msgspec.json.encode(manifest))
+            before = self.manifest(day)
+            manifest = changed(before)
+            if manifest != before:
+                self._bucket.put(f"{_DAY}{day}.json", msgspec.json.encode(manifest))
             return manifest
 
     def forget(self, keys: Iterable[str]) -> None:

@@ -53,11 +53,12 @@ def run(
     minimum: str = ALL_128K,
     trust_clock: bool = False,
     is_stopped: Callable[[], bool] = lambda: False,
+    before_expiry: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> Outcome:
     """Do what the rules want by now. `may_remove` says whether the clock is believed, and is asked again and again.
 
     Raises ClockInDoubt if it is not, or if the clock is before the newest object; not with `trust_clock`. Once
-    `is_stopped` says so nothing more is begun.
+    `is_stopped` says so nothing more is begun. `before_expiry` is told keys before their objects are deleted.
     """
 
     def goes_on() -> bool:
@@ -73,7 +74,7 @@ def run(
         )
     with log.alone():
         actions = _due(bucket, rules, now_ms, minimum, trust_clock)  # all first: a wrong clock shows only then
-        _do(bucket, _reachable(bucket, actions, outcome), now_ms, log, outcome, goes_on)
+        _do(bucket, _reachable(bucket, actions, outcome), now_ms, log, outcome, goes_on, before_expiry)
         if goes_on():
             _abort(bucket, rules, now_ms, log, outcome)
     return outcome
@@ -86,13 +87,16 @@ def _do(
     log: LifecycleLog,
     outcome: Outcome,
     goes_on: Callable[[], bool],
+    before_expiry: Callable[[Sequence[str]], None],
 ) -> None:
     """Delete, then move."""
     expirations = [action for action in actions if action.storage_class is None]
     for start in range(0, len(expirations), _BATCH):
         if not goes_on():
             return
-        _expire(bucket, expirations[start : start + _BATCH], now_ms, log, outcome)
+        batch = expirations[start : start + _BATCH]
+        before_expiry([action.info.key for action in batch])
+        _expire(bucket, batch, now_ms, log, outcome)
     for action in actions:
         if not goes_on() or len(outcome.problems) >= PROBLEMS_MAX:
             return

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from headrace import clock
-from headrace.archive import forecast, housekeeping, lifecycle, restores, transitions
+from headrace.archive import catalogue, forecast, housekeeping, lifecycle, restores, transitions
 from headrace.archive.base import Restore
 from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.local import LocalBucket
@@ -63,6 +63,8 @@ class Lifecycle:
         self._speed = restore_speed
         self._now_ms = now_ms
         self._buckets = {each.name: LocalBucket(layout.buckets / each.name) for each in system.buckets}
+        # A compacted file leaves its day's manifest before it is deleted, so that no reader misses it.
+        self._catalogues = {name: catalogue.of(bucket, layout.archive) for name, bucket in self._buckets.items()}
         self._log = LifecycleLog(layout.lifecycle)
         self._running = threading.Lock()
         self._stopped = threading.Event()
@@ -99,6 +101,7 @@ class Lifecycle:
                     minimum=each.transition_minimum,
                     trust_clock=trust_clock,
                     is_stopped=self._stopped.is_set,
+                    before_expiry=self._catalogues[each.name].forget,
                 )
                 for each in self._system.buckets
             ]
