@@ -13,6 +13,7 @@ SECTIONS = {
     "reads": "Reading, and how soon",
     "invoke": "Invokes",
     "footprint": "Start and memory",
+    "compaction": "The archive",
     "durability": "What an acknowledgement means",
 }
 

@@ -10,11 +10,8 @@ The verifier compares count and sum of every device and hour with what was gener
 import argparse
 import csv
 import gzip
-import json
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -30,6 +27,7 @@ from headrace.archive.catalogue import Range
 from headrace.archive.engine import Limits
 from headrace.archive.local import LocalBucket
 from headrace.record import sequence_number, shard_id
+from results import Figure, Result, save, scratch
 
 SENSORS = Path(__file__).resolve().parents[1] / "tests" / "data" / "sensors.csv.gz"
 READINGS = (
@@ -120,23 +118,36 @@ def median_ms(work: Callable[[], object], times: int = 5) -> float:
 
 
 def main() -> int:
-    """Measure and print a JSON object; the exit code is 1 if the verifier differs."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--events", type=int, default=2_000_000)
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--folder", type=Path, help="where to work; kept if given")
-    chosen = options.parse_args()
-    folder = chosen.folder or Path(tempfile.mkdtemp())
-    try:
-        figures, agrees = measure(chosen.events, chosen.threads, folder)
-    finally:
-        if chosen.folder is None:
-            shutil.rmtree(folder)
-    print(json.dumps(figures | {"verifier": "agrees" if agrees else "DIFFERS"}, indent=2))
-    return 0 if agrees else 1
+    """Measure; print and keep the figures. The exit code is 1 if the verifier differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=2_000_000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="fewer events, to see that it works")
+    options = parser.parse_args()
+    count = 200_000 if options.quick else options.events
+    with scratch() as folder:
+        found, verified = measure(count, options.threads, folder)
+    figures = [
+        Figure(name="compaction", value=found["events_s_core"], unit="events/s a core", least=1_000_000),
+        Figure(name="compacted files", value=found["bytes_event"], unit="bytes an event", most=14),
+        Figure(
+            name=f"device x hour over {count:,} events",
+            value=found["by_hour_ms"],
+            unit="ms",
+            beside={"DuckDB": found["by_hour_duckdb_ms"], "Polars": found["by_hour_polars_ms"]},
+            most=min(2_000, 1.3 * found["by_hour_duckdb_ms"]),
+        ),
+        Figure(name="one device's day", value=found["device_day_ms"], unit="ms", most=50),
+    ]
+    notes = [
+        f"{count:,} events in {found['raw_objects']:,.0f} raw objects, {found['raw_bytes_event']:.1f} bytes each; "
+        f"{found['exact']:,.0f} were decoded one by one; compacted by {options.threads} threads at "
+        f"{found['events_s']:,.0f} events/s into {found['files']:,.0f} files."
+    ]
+    return save(Result(section="compaction", figures=figures, verified=verified, notes=notes, quick=options.quick))
 
 
-def measure(count: int, threads: int, folder: Path) -> tuple[dict[str, Any], bool]:
+def measure(count: int, threads: int, folder: Path) -> tuple[dict[str, float], bool]:
     """Return the figures of one run, and whether what was read is what was generated."""
     bucket, work = LocalBucket(folder / "s3" / "archive"), folder / "archive"
     due: dict[tuple[str, int], list[float]] = {}
@@ -144,23 +155,23 @@ def measure(count: int, threads: int, folder: Path) -> tuple[dict[str, Any], boo
         found = due.setdefault((device, hour), [0, 0.0])
         found[0] += 1
         found[1] += value if measure == "temperature_f" else 0.0
-    raw_bytes = sum(info.size for info in bucket.list("raw/"))
+    sizes = [info.size for info in bucket.list("raw/")]
     cpu, began = time.process_time(), time.perf_counter()
     summary = compaction.compact(bucket, work, readings=READINGS, limits=Limits(4096, threads))
     cpu, took = time.process_time() - cpu, time.perf_counter() - began
-    figures: dict[str, Any] = {
-        "events": summary.events,
-        "raw_bytes_event": round(raw_bytes / count, 1),
-        "compaction_events_s": round(count / took),
-        "compaction_events_s_core": round(count / cpu),
-        "decoded_one_by_one": summary.exact,
+    figures: dict[str, float] = {
+        "raw_objects": len(sizes),
+        "raw_bytes_event": sum(sizes) / count,
+        "events_s": count / took,
+        "events_s_core": count / cpu,
+        "exact": summary.exact,
         "files": summary.files,
-        "bytes_event": round(summary.bytes / count, 2),
+        "bytes_event": summary.bytes / count,
     }
     with duckdb.connect(config={"threads": threads}) as connection:
         files = [bucket.location(info.key) for info in bucket.list("events/")]
         plain = BY_HOUR.format(events=f"read_parquet({files!r})")
-        figures["by_hour_plain_duckdb_ms"] = round(median_ms(lambda: connection.execute(plain).fetchall()), 1)
+        figures["by_hour_duckdb_ms"] = median_ms(lambda: connection.execute(plain).fetchall())
 
         def by_hour() -> list[tuple[Any, ...]]:
             with snapshot.open(bucket, work, readings=READINGS) as taken:
@@ -168,7 +179,7 @@ def measure(count: int, threads: int, folder: Path) -> tuple[dict[str, Any], boo
                 found: list[tuple[Any, ...]] = connection.execute(BY_HOUR.format(events="events")).fetchall()
                 return found
 
-        figures["by_hour_ms"] = round(median_ms(by_hour), 1)
+        figures["by_hour_ms"] = median_ms(by_hour)
         rows = by_hour()
         device = rows[len(rows) // 2][0]
 
@@ -178,14 +189,13 @@ def measure(count: int, threads: int, folder: Path) -> tuple[dict[str, Any], boo
                 taken.relation(connection)
                 connection.execute("SELECT time, temperature_f FROM events ORDER BY time").fetchall()
 
-        figures["device_day_ms"] = round(median_ms(one_day), 1)
+        figures["device_day_ms"] = median_ms(one_day)
     lazy = (
         pl.scan_parquet(files)
         .group_by("device_id", pl.col("time").dt.truncate("1h").alias("hour"))
         .agg(pl.len(), pl.col("temperature_f").sum())
     )
-    figures["by_hour_polars_ms"] = round(median_ms(lazy.collect), 1)
-    figures["by_hour_ratio_to_plain_duckdb"] = round(figures["by_hour_ms"] / figures["by_hour_plain_duckdb_ms"], 2)
+    figures["by_hour_polars_ms"] = median_ms(lazy.collect)
     seen = {
         (name, int(hour.replace(tzinfo=UTC).timestamp()) // 3600): (n, total or 0.0) for name, hour, n, total in rows
     }
