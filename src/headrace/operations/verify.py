@@ -199,7 +199,7 @@ class Verification:
             if raw is None or raw.stream != stream:
                 continue
             try:
-                text = zstandard.ZstdDecompressor().decompressobj().decompress(bucket.get(info.key))
+                text = zstandard.ZstdDecompressor().decompress(bucket.get(info.key))
                 parsed = [parse_sequence_number(line.seq) for line in decoder.decode_lines(text)]
             except InvalidObjectState:  # cold: its name tells what it holds
                 numbers[raw.shard].update(range(raw.first, raw.last + 1))
