@@ -5,6 +5,8 @@ UV := .uv/bin/uv
 export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 BIN := .venv/bin
+# Tests that start the whole backend wait more than they compute: half as many again as there are processors.
+WAITING := $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2)
 
 .DEFAULT_GOAL := help
 .PHONY: help up check test bench format wheel clean
@@ -25,7 +27,7 @@ check: .venv/.dev ## lint, types, layers, unit and conformance tests, in under a
 test: .venv/.dev ## set up and run every test
 	$(MAKE) --no-print-directory check
 	@.ci/packages
-	$(BIN)/pytest -n auto --dist loadfile -rs tests/properties tests/crash tests/acceptance tests/browser
+	$(BIN)/pytest -n $(WAITING) --dist loadfile -rs tests/properties tests/crash tests/acceptance tests/browser
 
 bench: .venv/.bench ## measure everything beside what it is compared with, and write docs/benchmarks.md (QUICK=1: briefly)
 	$(BIN)/python bench/run.py $(if $(QUICK),--quick)

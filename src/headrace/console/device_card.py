@@ -16,6 +16,7 @@ class DeviceCard:
     def __init__(self, backend: Backend, watcher: Watcher) -> None:
         self._backend = backend
         self._day: Day | None = None
+        self._is_choosing = False
         with ui.element("section").classes("card").props("id=device"):
             ui.html("A device’s last day", sanitize=False, tag="h2")
             with ui.element("div").classes("pickers"):
@@ -23,6 +24,7 @@ class DeviceCard:
                     watcher.snapshot.devices[:], label="Device", with_input=True, new_value_mode="add-unique",
                     on_change=self._load,
                 ).props("outlined dense options-dense")  # fmt: skip
+                self._device.on("focus", lambda: self._choosing(True)).on("blur", lambda: self._choosing(False))
                 self._reading = ui.select([], label="Reading", on_change=self._draw).props(
                     "outlined dense options-dense"
                 )
@@ -31,13 +33,17 @@ class DeviceCard:
             self._chart = ui.echart(charts.options(filled=False), renderer="svg").classes("chart")
 
     def offer(self, devices: list[str]) -> None:
-        """Offer devices to choose from."""
-        options = self._device.options
-        new = [device for device in devices if device not in options]
-        if new:
-            self._device.set_options(sorted([*options, *new]))
+        """Offer devices to choose from; not while somebody does, as new options take away what was written."""
+        if self._is_choosing:
+            return
+        options = sorted({*devices, *([self._device.value] if self._device.value else [])})
+        if options != self._device.options:
+            self._device.set_options(options)
         if self._device.value is None and devices:
             self._device.value = devices[0]
+
+    def _choosing(self, is_choosing: bool) -> None:
+        self._is_choosing = is_choosing
 
     async def _load(self) -> None:
         device = self._device.value
