@@ -22,7 +22,7 @@ from results import Figure, Result, save, scratch
 from support.backend import Backend, memory_mb, wait_until
 from support.load import send
 
-RATE = 46_000
+RATES = [46_000.0, 38_000.0]
 MEMORY_EVERY = 5  # seconds: looking at memory costs some milliseconds
 
 
@@ -69,32 +69,37 @@ def baseline(seconds: float) -> float:
 def main() -> int:
     """Run the benchmark; print and keep. A figure counts when the rate was carried and the verifier agrees."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, default=RATE, help="events offered a second")
+    parser.add_argument(
+        "--rate", type=float, nargs="+", default=RATES, help="events offered a second; the first that is carried counts"
+    )
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--quick", action="store_true", help="for ten seconds, to see that it works")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.seconds = 10
-    with scratch() as folder:
-        backend = Backend(folder / "data").start()
-        try:
-            return measure(backend, arguments)
-        finally:
-            backend.stop()
+    code = 1
+    for rate in arguments.rate:
+        with scratch() as folder:
+            backend = Backend(folder / "data").start()
+            try:
+                code = measure(backend, arguments, rate)
+            finally:
+                backend.stop()
+        if code == 0:
+            break
+    return code
 
 
-def measure(backend: Backend, arguments: argparse.Namespace) -> int:
-    """Load the backend, drain it, verify."""
+def measure(backend: Backend, arguments: argparse.Namespace, rate: float) -> int:
+    """Load the backend at a rate, drain it, verify; return 0 if it was carried."""
     bodies = Bodies("events")
     send(backend.url, bodies, rate=2_000, duration_s=3)  # every process is up and warm
     wait_until(lambda: max(a["pending"] for a in backend.status()["functions"].values()) < 100_000, 60)
     sampler = Sampler(backend)
     sampler.start()
     before, own, began = cpu_seconds(backend), time.process_time(), time.monotonic()
-    ledger = send(
-        backend.url, bodies, rate=arguments.rate, duration_s=arguments.seconds, connections=arguments.connections
-    )
+    ledger = send(backend.url, bodies, rate=rate, duration_s=arguments.seconds, connections=arguments.connections)
     elapsed = time.monotonic() - began
     after, own = cpu_seconds(backend), time.process_time() - own
     sampler.stop()

@@ -67,7 +67,8 @@ def over_wire(url: str, operation: str, body: Callable[[int], Any], seconds: flo
         url, lambda n: json.dumps(body(n)).encode(), per_request=1, duration_s=seconds, connections=1,
         operation=operation,
     )  # fmt: skip
-    assert ledger.errors == 0
+    # A server may close a connection after so many requests; the same one is then sent again.
+    assert ledger.errors < len(ledger.latencies_s) / 100, f"{ledger.errors} requests failed"
     return sorted(ledger.latencies_s)
 
 
