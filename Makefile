@@ -5,7 +5,7 @@ UV := .uv/bin/uv
 export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 BIN := .venv/bin
-# Tests that start the whole backend wait more than they compute: half as many again as there are processors.
+# Many tests wait more than they compute: half as many workers again as there are processors.
 WAITING := $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2)
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ check: .venv/.dev ## lint, types, layers, unit and conformance tests, in under a
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto tests/unit tests/conformance
+	$(BIN)/pytest -n $(WAITING) tests/unit tests/conformance
 
 test: .venv/.dev ## set up and run every test
 	$(MAKE) --no-print-directory check
