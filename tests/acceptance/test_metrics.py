@@ -58,6 +58,14 @@ def test_readings_and_platform_metrics_are_seen_and_survive_kills(tmp_path: Path
         assert {alarm["name"] for alarm in alarms} == {"StoreIsBehind", "FunctionsFail"}
         assert "FunctionsFail" in running.cli("alarms").stdout
 
+        seen = json.loads(running.cli("cost", "--observed", "--devices", "7", "--times", "1000", "--json").stdout)
+        assert seen["traffic"]["source"].startswith("observed at ")
+        assert seen["traffic"]["devices"] * seen["traffic"]["rate_s"] == pytest.approx(500_000 / 60, rel=0.7)
+        assert 30 < seen["traffic"]["bytes"] < 60
+        assert 0 < seen["assumptions"]["store_call_s"] < 5
+        assert seen["assumptions"]["readings_per_event"] == pytest.approx(1, rel=0.5)
+        assert seen["monthly"] > 0
+
 
 def listed(running: Backend) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(running.cli("metrics", "--json", "--last", "10m").stdout)

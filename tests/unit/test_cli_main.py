@@ -47,6 +47,7 @@ CONTRACT = {
     "streams": ["--json"],
     "metrics": ["NAME", "--namespace", "--last", "--stat", "--json"],
     "alarms": ["--json"],
+    "cost": ["--devices", "--rate", "--bytes", "--events-per-record", "--observed", "--assume", "--prices", "--json"],
     "backup": ["DIR", "--json"],
     "restore": ["DIR", "--data", "--json"],
     "doctor": ["--repair", "--json"],

@@ -32,6 +32,7 @@ COMMANDS = {
     "streams": ("streams", "List the streams; with NAME, the shards of that one."),
     "metrics": ("metrics", "Show what is measured; with NAME, plot that metric."),
     "alarms": ("alarms", "Show the alarms: which are on, since when, and why."),
+    "cost": ("cost", "Show what the template costs a month on AWS, by component."),
     "backup": ("backup", "Copy the data directory to the new folder DIR, at work or not."),
     "restore": ("backup", "Copy the backup DIR to a new data directory."),
     "doctor": ("doctor", "Say what is wrong with this installation or data, and the mend."),

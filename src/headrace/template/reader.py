@@ -38,7 +38,7 @@ def read(path: Path, given: Mapping[str, str]) -> System:
     content = document.load(path)
     _check_sections(file, content)
     declared = resources.declared(file, content)
-    names = _names(content, declared)
+    names = names_of(content, declared)
     _check_references(file, content, declared, names)
     values = parameters.values(file, names.parameters, given)
     resolver = Resolver(file, names, declared, values)
@@ -91,7 +91,9 @@ def _check_sections(file: str, content: Members) -> None:
             )
 
 
-def _names(content: Members, declared: Members) -> Names:
+def names_of(content: Members, declared: Members) -> Names:
+    """Return what a template may refer to."""
+
     def section(name: str) -> Members:
         return content.get(name) or Members()
 
