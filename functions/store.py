@@ -1,10 +1,12 @@
 """Stores each event in the table and prints its readings as metrics.
 
 Environment: EVENTS_TABLE; FAILURES_BUCKET; EVENTS_TTL_DAYS, from arrival (none: kept for ever); READINGS, the names of
-those that become metrics, separated by commas.
+those that become metrics, separated by commas; DEVICES_TABLE (none: no registry); REGISTER_DEVICES, `false` if devices
+are not to be registered on their first event.
 
 Safe to repeat: an item's key is its event's identity. What will never be an event goes to the failures bucket, a
-document each, and is done with. Whatever else goes wrong raises: the batch is then tried again as a whole.
+document each, and is done with. Whatever else goes wrong raises: the batch is then tried again as a whole. Events of a
+device that was erased since they arrived are left out.
 """
 
 import os
@@ -12,12 +14,16 @@ from typing import Any
 
 from headrace import clock, connect, emf, event
 from headrace.event import Event, Fault, readings, rejection
-from headrace.event.lambda_event import LambdaRecord
+from headrace.event.lambda_event import LambdaRecord, arrival_ms
+from headrace.registration import Registration
+from headrace.table.base import Table
 
 DAY_S = 86_400
+_registrations: dict[int, Registration] = {}
 
 
 def handler(batch: dict[str, Any], context: Any) -> None:
+    registration = registration_of()
     events: list[Event] = []
     rejected: list[tuple[LambdaRecord, Fault]] = []
     for record in batch["Records"]:
@@ -26,15 +32,58 @@ def handler(batch: dict[str, Any], context: Any) -> None:
                 events.append(found)
             else:
                 rejected.append((record, found))
-    store(events)
+    if registration is not None and registration.has_erased:
+        events = kept(registration, events)
+        rejected = [each for each in rejected if not is_from_erased(registration, each[0])]
+    store(events, registration)
     rejection.reject(connect.bucket(os.environ["FAILURES_BUCKET"]), context.function_name, rejected)
     measure(events, len(rejected))
 
 
-def store(events: list[Event]) -> None:
+def store(events: list[Event], registration: Registration | None) -> None:
+    table = connect.table(os.environ["EVENTS_TABLE"])
     ttl_s = int(os.environ.get("EVENTS_TTL_DAYS") or 0) * DAY_S
-    items = [event.item(one, one.arrived_ms // 1000 + ttl_s if ttl_s else None) for one in events]
-    connect.table(os.environ["EVENTS_TABLE"]).put(items)
+    table.put([event.item(one, one.arrived_ms // 1000 + ttl_s if ttl_s else None) for one in events])
+    if registration is not None and events:
+        register(events, registration)
+        if news := registration.news():
+            forget([one for one in events if one.device_id in news], registration, table)
+
+
+def register(events: list[Event], registration: Registration) -> None:
+    if os.environ.get("REGISTER_DEVICES", "true").lower() != "false":
+        registration.register({one.device_id: one.arrived_ms for one in reversed(events)})  # the first one's arrival
+
+
+def forget(events: list[Event], registration: Registration, table: Table) -> None:
+    """Take back what was put of devices that are being erased; what arrived after that stays, of a new device."""
+    left = kept(registration, events)
+    gone = set(map(id, events)) - set(map(id, left))
+    table.delete([(one.device_id, event.sort_key(one)) for one in events if id(one) in gone])
+    registration.unregister({one.device_id for one in events})
+    register(left, registration)
+
+
+def kept(registration: Registration, events: list[Event]) -> list[Event]:
+    return [one for one in events if not registration.is_erased(one.device_id, one.arrived_ms)]
+
+
+def is_from_erased(registration: Registration, record: LambdaRecord) -> bool:
+    return registration.is_erased(record["kinesis"]["partitionKey"], arrival_ms(record))
+
+
+def registration_of() -> Registration | None:
+    """Return what this process knows of the registry; it is kept as long as the process lives."""
+    name = os.environ.get("DEVICES_TABLE")
+    if not name:
+        return None
+    table = connect.table(name)
+    found = _registrations.get(id(table))
+    if found is None:
+        found = Registration(table)
+        _registrations.clear()
+        _registrations[id(table)] = found
+    return found
 
 
 def measure(events: list[Event], rejected: int) -> None:

@@ -1,18 +1,26 @@
 -- The fleet on each day (UTC): how many devices sent events, which of them for the first time, and which fell silent;
 -- how many records were rejected, and why; how far the devices' clocks and the arrival of their events lie apart.
--- A device is silent on a day without events of it if an earlier day had some. never_heard counts those that are in
--- the table of devices now, but had no event up to that day. Rejected records count on the day of their arrival.
+-- A device is silent on a day without events of it if an earlier day had some and it was not retired by then.
+-- never_heard counts those that are in the table of devices now, not retired, but had no event up to that day. Rejected
+-- records count on the day of their arrival.
 -- period: day
 -- uses: device_daily
 -- keys: period_start
 WITH first_heard AS (
-    SELECT device_id, min(period_start) AS first_day FROM device_daily GROUP BY device_id
+    SELECT
+        heard.device_id,
+        min(heard.period_start) AS first_day,
+        CAST(date_trunc('day', max(devices.retired_at)) AS TIMESTAMP) AS retired_day
+    FROM device_daily AS heard
+    LEFT JOIN devices ON devices.device_id = heard.device_id
+    GROUP BY heard.device_id
 ),
 active AS (
     SELECT
         heard.period_start,
         count(*) AS active,
         sum(CASE WHEN heard.period_start = first_heard.first_day THEN 1 ELSE 0 END) AS fresh,
+        sum(CASE WHEN first_heard.retired_day <= heard.period_start THEN 0 ELSE 1 END) AS expected,
         sum(heard.events) AS events,
         sum(heard.clock_ahead) AS clock_ahead,
         sum(CASE WHEN heard.clock_ahead > 0 THEN 1 ELSE 0 END) AS clock_ahead_devices,
@@ -24,15 +32,15 @@ active AS (
     GROUP BY heard.period_start
 ),
 first_days AS (
-    SELECT first_heard.first_day, count(*) AS heard, count(devices.device_id) AS registered
+    SELECT first_heard.first_day, first_heard.retired_day, count(*) AS heard, count(devices.device_id) AS registered
     FROM first_heard
-    LEFT JOIN devices ON devices.device_id = first_heard.device_id
-    GROUP BY first_heard.first_day
+    LEFT JOIN devices ON devices.device_id = first_heard.device_id AND devices.retired_at IS NULL
+    GROUP BY first_heard.first_day, first_heard.retired_day
 ),
 known AS (
     SELECT
         period.begins,
-        coalesce(sum(first_days.heard), 0) AS heard,
+        coalesce(sum(CASE WHEN first_days.retired_day <= period.begins THEN 0 ELSE first_days.heard END), 0) AS heard,
         coalesce(sum(first_days.registered), 0) AS registered
     FROM period
     LEFT JOIN first_days ON first_days.first_day <= period.begins
@@ -55,7 +63,7 @@ SELECT
     period.begins AS period_start,
     coalesce(active.active, 0) AS active,
     coalesce(active.fresh, 0) AS new,
-    known.heard - coalesce(active.active, 0) AS silent,
+    known.heard - coalesce(active.expected, 0) AS silent,
     everyone.devices - known.registered AS never_heard,
     coalesce(active.events, 0) AS events,
     coalesce(refused.rejected, 0) AS rejected,
@@ -72,6 +80,6 @@ SELECT
     CAST(CAST(active.lag_us AS VARCHAR(40)) AS DOUBLE) / active.events / 1.0E6 AS mean_lag_s
 FROM period
 JOIN known ON known.begins = period.begins
-CROSS JOIN (SELECT count(*) AS devices FROM devices) AS everyone
+CROSS JOIN (SELECT count(*) AS devices FROM devices WHERE retired_at IS NULL) AS everyone
 LEFT JOIN active ON active.period_start = period.begins
 LEFT JOIN refused ON refused.period_start = period.begins

@@ -63,6 +63,7 @@ async def gateway() -> Stop:
     from headrace.gateway.router import Router
     from headrace.jobs.api import JobsApi
     from headrace.metrics import api as cloudwatch
+    from headrace.operations.devices import Devices
     from headrace.operations.export import Exports
     from headrace.operations.keeper import StreamMeter, keep_retention
     from headrace.operations.lifecycle import Lifecycle
@@ -98,6 +99,7 @@ async def gateway() -> Stop:
         [
             *status.paths(),
             *Exports(layout).paths(),
+            *Devices(layout, system).paths(),
             *admin.paths(),
             *lifecycle.paths(),
             *metrics.paths(),

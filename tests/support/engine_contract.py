@@ -21,6 +21,7 @@ from support.jobs import Event, amount, archive, engine, generated, relation
 READINGS = ("temperature", "counter", "never_sent")
 DAYS = [date(2026, 2, 27), date(2026, 2, 28), date(2026, 3, 1)]
 EVENTS = generated(1_500)
+RETIRED_DEVICE, RETIRED = sorted({event.device_id for event in EVENTS} - {"dévice-1"})[0], DAYS[1]
 Rows = list[dict[str, Any]]
 
 
@@ -48,6 +49,7 @@ def prepare(session: Engine, files: list[str], folder: Path, days: list[date] | 
     begins = [{"begins": f"{day} 00:00:00", "ends": f"{day + timedelta(days=1)} 00:00:00"} for day in days or []]
     session.relation(relation(folder, "period", views.PERIOD, begins))
     registered = [{"device_id": "dévice-1", "config": '{"a": 1}', "config_version": "2"}, {"device_id": "unheard"}]
+    registered += [{"device_id": each, "retired_at": f"{RETIRED} 12:00:00"} for each in ("gone", RETIRED_DEVICE)]
     session.relation(relation(folder, "devices", views.DEVICES, registered))
     rejected = [{"reason": reason, "arrived_at": "2026-02-28 12:00:00.5"} for reason in ("json", "time", "json")]
     session.relation(relation(folder, "rejected", views.REJECTED, rejected))
@@ -146,7 +148,8 @@ class EngineContract:
             lags = [(event.arrived_at - event.time) // timedelta(microseconds=1) for event in events]
             assert row["active"] == len(active) and row["events"] == len(events)
             assert row["new"] == sum(first == day for first in first_days.values())
-            assert row["silent"] == sum(first <= day for first in first_days.values()) - len(active)
+            counted = {each for each in first_days if each != RETIRED_DEVICE or day < RETIRED}
+            assert row["silent"] == sum(first_days[each] <= day for each in counted) - len(active & counted)
             assert row["never_heard"] == 1 + (first_days["dévice-1"] > day)
             assert (row["clock_ahead"], row["clock_ahead_devices"]) == (len(ahead), len({e.device_id for e in ahead}))
             assert (row["least_lag_s"], row["greatest_lag_s"]) == (min(lags) / 1e6, max(lags) / 1e6)

@@ -11,6 +11,7 @@ import pytest
 import store
 from headrace import connect, event
 from headrace.errors import StorageError
+from headrace.registration import Erasure, add_erasure
 from headrace.table.base import Item
 from support.memory import ARRIVAL_MS, Context, MemoryBucket, MemoryTable, lambda_record, sequence
 
@@ -191,3 +192,106 @@ def test_a_real_file_keeps_each_row_once(stores: Store, capsys: pytest.CaptureFi
         assert (shown["time"], shown["id"]) == (row["time"], row["id"])
         assert shown["readings"] == {row["measure"]: row["value"]}  # the value of a CSV sent as text stays text
     assert isinstance(item, Item)
+
+
+class CountingTable(MemoryTable):
+    """A table that counts the items it was asked to put if they are absent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offered = 0
+        self.broken = False
+
+    def put_absent(self, items: Any) -> None:
+        if self.broken:
+            raise StorageError("disk full")
+        self.offered += len(items)
+        super().put_absent(items)
+
+
+@pytest.fixture
+def registry(stores: Store, monkeypatch: pytest.MonkeyPatch) -> CountingTable:
+    monkeypatch.setenv("DEVICES_TABLE", "devices")
+    table = CountingTable()
+    connect.use(tables={"devices": table})
+    return table
+
+
+def infos(table: MemoryTable) -> dict[str, Any]:
+    return {item.partition: json.loads(item.attributes) for item in table.scan(None, 10**6) if item.sort == "info"}
+
+
+def test_a_device_is_registered_on_its_first_event_and_costs_nothing_then(
+    stores: Store, registry: CountingTable
+) -> None:
+    many = [{"device_id": f"d\n'{n}", "t": n} for n in range(1000)]
+    stores(lambda_record(json.dumps(many)), lambda_record(json.dumps(many[:3]), arrival_ms=ARRIVAL_MS + 5, number=1))
+    assert registry.offered == 1000 and len(infos(registry)) == 1000
+    assert infos(registry)["d\n'0"] == {
+        "version": 1, "registered_at": "2026-07-25T17:20:00.123Z", "registered_by": "event"
+    }  # fmt: skip
+    stores(lambda_record(json.dumps(many), number=2))
+    assert registry.offered == 1000
+
+
+def test_what_a_device_was_registered_with_stays(stores: Store, registry: CountingTable) -> None:
+    kept = Item("a", "info", b'{"version":4,"registered_at":"2020","registered_by":"command","labels":{"x":"y"}}')
+    registry.put([kept])
+    stores(lambda_record('{"t":1}', "a"))
+    assert registry.get("a", "info") == kept
+
+
+def test_the_template_may_say_that_devices_are_not_registered(
+    stores: Store, registry: CountingTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTER_DEVICES", "false")
+    stores(lambda_record('{"t":1}', "a"))
+    assert infos(registry) == {} and len(stores.events) == 1
+
+
+def test_a_registration_that_fails_is_tried_again_with_its_batch(stores: Store, registry: CountingTable) -> None:
+    registry.broken = True
+    with pytest.raises(StorageError):
+        stores(lambda_record('{"t":1}', "a"))
+    registry.broken = False
+    stores(lambda_record('{"t":1}', "a"))
+    assert list(infos(registry)) == ["a"] and len(stores.events) == 1
+
+
+def test_what_arrived_before_its_device_was_erased_is_left_out(stores: Store, registry: CountingTable) -> None:
+    old = [lambda_record('[{"time":1},{"time":2,"device_id":"b"}]', "a"), lambda_record("no event", "a", number=1)]
+    new = lambda_record('{"time":3}', "a", number=2, arrival_ms=ARRIVAL_MS + 10)
+    stores(*old[:1])
+    add_erasure(registry, Erasure("a", ARRIVAL_MS + 10))
+    stores.table.delete([("a", item.sort) for item in stores.table.scan(None, 100) if item.partition == "a"])
+    registry.delete([("a", "info")])
+    for _ in range(2):  # redelivered to a process that did not know of it, then to one that does
+        stores(*old)
+        assert [one["device_id"] for one in stores.events] == ["b"] and list(infos(registry)) == ["b"]
+    stores(*old, new)
+    assert [(one["device_id"], one["time"][18:]) for one in stores.events] == [("a", "3Z"), ("b", "2Z")]
+    assert infos(registry)["a"]["registered_at"] == "2026-07-25T17:20:00.133Z", "a device of the same name, but new"
+
+
+def test_an_erasure_in_the_middle_of_a_batch_is_obeyed(stores: Store, registry: CountingTable) -> None:
+    stores(lambda_record('{"time":1}', "a"))
+
+    class ErasedMeanwhile(MemoryTable):
+        def put(self, items: Any) -> None:
+            super().put(items)
+            if not registry.query("headrace", "erasure#", "erasure$", 1):
+                add_erasure(registry, Erasure("a", ARRIVAL_MS + 10))
+
+    stores.table = ErasedMeanwhile()
+    connect.use(tables={"events": stores.table})
+    new = lambda_record('{"time":3}', "a", number=2, arrival_ms=ARRIVAL_MS + 10)
+    stores(lambda_record('{"time":2}', "a", number=1), new)
+    assert [one["time"][18:] for one in stores.events] == ["3Z"]
+    assert infos(registry)["a"]["registered_at"] == "2026-07-25T17:20:00.133Z"
+
+
+def test_rejected_documents_of_an_erased_device_are_not_written_again(stores: Store, registry: CountingTable) -> None:
+    add_erasure(registry, Erasure("a", ARRIVAL_MS + 10))
+    stores(lambda_record('{"time":2}', "b"))
+    stores(lambda_record("no event", "a", number=1), lambda_record("no event", "b", number=2))
+    assert [json.loads(body)["partition_key"] for body in stores.failures.objects.values()] == ["b"]

@@ -1,6 +1,7 @@
 """An attempt of a report in this process: what it computes, from what, and what it leaves alone."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -139,11 +140,13 @@ def test_a_parameter_that_the_report_does_not_have_is_refused(site: Site) -> Non
 
 def test_devices_and_rejected_documents_become_relations(site: Site, tmp_path: Path) -> None:
     at = "2026-01-01T00:00:00.250Z"
+    info = f'{{"version":1,"registered_at":"{at}","registered_by":"event","labels":{{"site":"n","a":"x"}}}}'
     site.devices.put(
         [
             Item("a", "config", f'{{"version":3,"config":{{"fleet":"x","n":1.50}},"updated_at":"{at}"}}'.encode()),
             Item("a", "state", f'{{"version":1,"state":{{"ok":true}},"updated_at":"{at}"}}'.encode()),
-            Item("b", "info", b'{"anything":1}'),
+            Item("b", "info", info.encode()),
+            Item("headrace", "erasure#000000000001", b'{"device_id":"c","before_ms":1}'),
         ]
     )
     site.failures.put("rejected/store/1", b'{"function":"store","reason":"time","arrived_at":"2026-01-01T00:00:00Z"}')
@@ -156,6 +159,9 @@ def test_devices_and_rejected_documents_become_relations(site: Site, tmp_path: P
     texts = {name: "".join(Path(path).read_text() for path in each.files) for name, each in made.items()}
     assert '"config_version":"3"' in texts["devices"] and "2026-01-01 00:00:00.250" in texts["devices"]
     assert texts["devices"].count("\n") == 2
+    b = json.loads(texts["devices"].splitlines()[1])
+    assert (b["registered_at"], b["registered_by"]) == ("2026-01-01 00:00:00.250", "event")
+    assert b["labels"] == '{"a":"x","site":"n"}' and "retired_at" not in b
     assert '"name":"n","value":"1.50"' in texts["properties"] and '"name":"fleet","value":"x"' in texts["properties"]
     assert texts["rejected"].count("\n") == 1 and '"reason":"time"' in texts["rejected"]
     assert texts["period"] == '{"begins":"2026-02-27 00:00:00","ends":"2026-02-28 00:00:00"}\n'

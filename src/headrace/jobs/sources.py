@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from headrace import device_registry
 from headrace.archive.base import Bucket
 from headrace.errors import NotFound
 from headrace.jobs import views
 from headrace.jobs.base import Relation
-from headrace.table.base import Table
+from headrace.table.base import Item, Table
 
 _PAGE = 1000
 
@@ -86,7 +87,8 @@ def _devices(table: Table) -> Iterator[dict[str, str]]:
             if row and row["device_id"] != item.partition:
                 yield row
                 row = {}
-            row |= {"device_id": item.partition, **_noun(item.sort, item.attributes)}
+            if found := _noun(item):  # the table holds more than devices
+                row |= {"device_id": item.partition, **found}
         after = page[-1].partition, page[-1].sort
     if row:
         yield row
@@ -102,10 +104,17 @@ def properties(row: Mapping[str, str]) -> Iterator[dict[str, str]]:
             yield {"device_id": row["device_id"], "source": source, "name": name, "value": text}
 
 
-def _noun(noun: str, attributes: bytes) -> dict[str, str]:
+def _noun(item: Item) -> dict[str, str]:
+    noun = item.sort
+    if noun == device_registry.INFO:
+        info = device_registry.decode(item)
+        retired = {"retired_at": _timestamp(info.retired_at)} if info.retired_at else {}
+        labels = msgspec.json.encode(dict(sorted(info.labels.items()))).decode()
+        registered = {"registered_at": _timestamp(info.registered_at), "registered_by": info.registered_by}
+        return {**registered, **retired, "labels": labels}
     if noun not in ("config", "state"):
         return {}
-    found = msgspec.json.decode(attributes, type=_Noun)
+    found = msgspec.json.decode(item.attributes, type=_Noun)
     return {
         noun: bytes(getattr(found, noun)).decode(),
         f"{noun}_version": str(found.version),

@@ -4,7 +4,7 @@
 |---|---|---|
 | `events` | an event, each identity once | device_id, time, id, arrived_at, device_time, flags, stream, shard (its number), shard_created, number (in the shard), sequence_number, bytes, a DOUBLE each reading that the template names, readings (JSON of the other members), time_us, lag_us |
 | `readings` | a number in an event | device_id, time, id, arrived_at, reading, value (DOUBLE), amount (DECIMAL(28, 9)), time_us |
-| `devices` | a device with config or state | device_id, config (JSON), config_version, config_updated_at, state (JSON), state_version, state_updated_at |
+| `devices` | a device that is registered, or has config or state | device_id, config (JSON), config_version, config_updated_at, state (JSON), state_version, state_updated_at, registered_at, registered_by (`event`, `command`), retired_at, labels (JSON); the last four are null where it isn't registered |
 | `properties` | a member of a device's config or state | device_id, source (`config`, `state`), name, value (a string's text, else its JSON) |
 | `rejected` | a rejected document | function, reason, partition_key, stream, shard, sequence_number, arrived_at |
 | `period` | a day that is computed | begins, ends |
@@ -29,6 +29,10 @@ DEVICES = {
     "state": "VARCHAR",
     "state_version": "BIGINT",
     "state_updated_at": "TIMESTAMP",
+    "registered_at": "TIMESTAMP",
+    "registered_by": "VARCHAR",
+    "retired_at": "TIMESTAMP",
+    "labels": "VARCHAR",
 }
 PROPERTIES = dict.fromkeys(("device_id", "source", "name", "value"), "VARCHAR")
 REJECTED = {

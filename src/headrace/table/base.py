@@ -4,16 +4,19 @@
 their UTF-8 bytes. `attributes` is the rest of the item as one JSON object: the implementations move it as bytes.
 """
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from headrace.errors import UsageError
+from headrace.errors import Conflict, UsageError
 
 PARTITION_BYTES_MAX = 2048
 SORT_BYTES_MAX = 1024
 ITEM_BYTES_MAX = 400 * 1024  # both parts of the key and the attributes, together
 UNIT_BYTES = 1024  # a write unit; a read unit is four times that
+_AT_ONCE = 32
 
 
 class Item(NamedTuple):
@@ -39,6 +42,21 @@ class Table(ABC):
     @abstractmethod
     def put_if_version(self, item: Item, expected: int) -> None:
         """Write `item` if the stored one's attribute "version" equals `expected` (0: there is none); else Conflict."""
+
+    def put_absent(self, items: Sequence[Item]) -> None:
+        """Write those items of whose key there is none yet; the others stay as they are. Repeating it is harmless.
+
+        The items need an attribute "version", as for `put_if_version`. Of a key that is there twice, either is written.
+        """
+
+        def put(item: Item) -> None:
+            with contextlib.suppress(Conflict):
+                self.put_if_version(item, 0)
+
+        if items:
+            with ThreadPoolExecutor(min(len(items), _AT_ONCE)) as threads:
+                for _ in threads.map(put, items):
+                    pass
 
     @abstractmethod
     def get(self, partition: str, sort: str) -> Item | None:

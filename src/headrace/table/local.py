@@ -76,6 +76,11 @@ class LocalTable(Table):
         params = (self._name, units, key, value, expected)
         self._unthrottled(lambda: self._client.call("put_if_version", params))
 
+    def put_absent(self, items: Sequence[Item]) -> None:
+        """Write those items whose keys are free: the store looks and writes in one step, many at a time."""
+        calls = [(self._name, chunk.units, chunk.rows) for chunk in rows.chunks_of(items, CHUNK_ROWS, CHUNK_BYTES)]
+        self._unthrottled(lambda: self._patiently(lambda: self._send_all("put_absent", calls)))
+
     def get(self, partition: str, sort: str) -> Item | None:
         """Return the item of a key, or None."""
         key = rows.key_of(partition, sort)

@@ -80,6 +80,7 @@ class TableServer:
             {
                 "put": self._put,
                 "put_if_version": self._put_if_version,
+                "put_absent": self._put_absent,
                 "delete": self._delete,
                 "get": self._get,
                 "query": self._query,
@@ -144,6 +145,12 @@ class TableServer:
         self._consume(table, units)
         apply = partial(self._store.put_if_version, table, key, value, expected, self._now_ms())
         return self._writer.submit(apply)
+
+    def _put_absent(self, params: msgspec.Raw) -> "asyncio.Future[None]":
+        """Write the rows whose keys are free. All of them consume units, as conditional writes do."""
+        table, units, pairs = _put_decoder.decode(params)
+        self._consume(table, units)
+        return self._writer.submit(partial(self._store.put_absent, table, pairs, self._now_ms()))
 
     def _delete(self, params: msgspec.Raw) -> "asyncio.Future[None]":
         table, keys = _delete_decoder.decode(params)

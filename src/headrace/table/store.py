@@ -121,6 +121,17 @@ class Store:
             )
         self.put(table, (key, value))
 
+    def put_absent(self, table: str, pairs: Sequence[bytes], now_ms: int) -> None:
+        """Write, in one atomic batch, those keys and values (in turn) of whose key there is no row."""
+        absent = [
+            part
+            for key, value in zip(pairs[::2], pairs[1::2], strict=True)
+            if self.get(table, key, now_ms) is None
+            for part in (key, value)
+        ]
+        if absent:
+            self.put(table, absent)
+
     def get(self, table: str, key: bytes, now_ms: int) -> bytes | None:
         """Return the value of a key unless it has expired."""
         view = self._family(table).view
