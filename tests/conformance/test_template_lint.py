@@ -120,7 +120,14 @@ def test_a_function_gets_the_variables_that_it_reads(name: str) -> None:
 
 # What each function may do beyond reading its stream, logging, and leaving what is given up in the failures bucket.
 GRANTED = {
-    "Store": {("dynamodb:BatchWriteItem", "EventsTable.Arn"), ("s3:PutObject", "${Failures.Arn}/rejected/store/*")},
+    "Store": {
+        ("dynamodb:BatchWriteItem", "EventsTable.Arn"),
+        ("dynamodb:BatchWriteItem", "DevicesTable.Arn"),
+        ("dynamodb:GetItem", "DevicesTable.Arn"),
+        ("dynamodb:PutItem", "DevicesTable.Arn"),
+        ("dynamodb:Query", "DevicesTable.Arn"),
+        ("s3:PutObject", "${Failures.Arn}/rejected/store/*"),
+    },
     "ArchiveFunction": {("s3:PutObject", "${Archive.Arn}/raw/*")},
     "DeviceApi": {
         ("dynamodb:GetItem", "DevicesTable.Arn"),

@@ -17,7 +17,7 @@ CHUNK = 2000  # devices of an import in one request
 @click.group("devices")
 @endpoint_option
 def devices_command() -> None:
-    """The registry of devices: list, label, import, retire, erase them."""
+    """The registry of devices: list, label, import and retire them."""
 
 
 @devices_command.command("add")
@@ -32,7 +32,6 @@ def add_command(backend: Backend, device: str, labels: tuple[str, ...], as_json:
 
 @devices_command.command("list")
 @click.option("--label", "labels", metavar="K=V", multiple=True, help="Only devices with this label.")
-@click.option("--tenant", metavar="T", help="Only devices of this tenant now (reports/tenants.csv).")
 @click.option("--retired", is_flag=True, help="Those that are retired, which are left out otherwise.")
 @click.option("--unregistered", is_flag=True, help="Those that sent events and are not registered.")
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="How many at most; without it, all.")
@@ -41,24 +40,22 @@ def add_command(backend: Backend, device: str, labels: tuple[str, ...], as_json:
 def list_command(
     backend: Backend,
     labels: tuple[str, ...],
-    tenant: str | None,
     retired: bool,
     unregistered: bool,
     limit: int | None,
     as_json: bool,
 ) -> None:
     """List the registered devices: shorter ids first, then by their bytes."""
-    if unregistered and (labels or tenant or retired):
+    if unregistered and (labels or retired):
         raise UsageError("What is not registered has no labels and is not retired.", "Use --unregistered alone.")
     query = [("label", f"{name}={value}") for name, value in _labels(labels).items()]
-    query += [("tenant", _text(tenant))] if tenant is not None else []
     query += [("retired", "1")] if retired else []
     query += [("unregistered", "1")] if unregistered else []
     found = list(_pages(backend, query, limit))
     if as_json:
         print_json(found)
     elif found:
-        click.echo(table(("device", "tenant", "labels", "registered", "by", "retired"), [_row(each) for each in found]))
+        click.echo(table(("device", "labels", "registered", "by", "retired"), [_row(each) for each in found]))
         click.echo(f"\n{len(found):,} devices")
     else:
         click.echo("no devices" + (" that are not registered" if unregistered else ""))
@@ -159,7 +156,6 @@ def _row(each: dict[str, Any]) -> list[object]:
     registered, retired = (each.get(name) for name in ("registered_at", "retired_at"))
     return [
         each["device_id"],
-        each.get("tenant"),
         labels,
         registered and registered[:19],
         each.get("registered_by"),
