@@ -31,6 +31,7 @@ class Event(NamedTuple):
     readings: dict[str, Any]
     arrived_at: datetime
     flags: str = ""
+    bytes: int = 100
 
 
 def engine(name: str, temporary: Path, *, memory_mb: int = 1024) -> Engine:
@@ -65,7 +66,7 @@ def _write(path: Path, events: list[Event], readings: Sequence[str]) -> Path:
                 "arrived_at": text_of(event.arrived_at),
                 "flags": event.flags,
                 "stream": "events",
-                "bytes": 100,
+                "bytes": event.bytes,
                 **{name: repr(float(value)) for name, value in typed.items()},
                 "readings": json.dumps(others),
             }

@@ -31,13 +31,13 @@ def test_a_header_says_how_a_report_is_computed() -> None:
 
 
 def test_without_a_header_a_report_is_computed_as_a_whole() -> None:
-    assert report.parse("all", "SELECT 1 AS one")[2:] == ("SELECT 1 AS one", (), False, None, None, {})
+    assert report.parse("all", "SELECT 1 AS one")[2:] == ("SELECT 1 AS one", (), False, None, None, {}, False)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "reports").glob("*.sql")), ids=lambda path: path.stem)
 def test_the_shipped_reports_are_read(path: Path) -> None:
     found = report.load(path)
-    assert found.description and found.daily and report.START in found.keys
+    assert found.description and found.periodic and report.START in found.keys
 
 
 def test_a_missing_report(tmp_path: Path) -> None:

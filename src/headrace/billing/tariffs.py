@@ -25,6 +25,7 @@ COLUMNS = ("tariff", "valid_from", "currency", "meter", "above", "unit_price", "
 METERS = EVENTS, BYTES, DEVICE_MONTHS = ("events", "bytes", "device_months")
 # Quantity and price together have 37 digits, of the 38 that both engines count in.
 QUANTITY_DIGITS = 18
+QUANTITY_MAX = 10**QUANTITY_DIGITS - 1
 PRICE_DIGITS, PRICE_DECIMALS = 7, 12
 MINIMUM_DIGITS = 14
 OPEN_END = datetime(9999, 12, 31, tzinfo=UTC)  # the `valid_to` of what is valid from then on

@@ -6,6 +6,7 @@ it belongs to, whenever it arrives, and a day that nothing happened to costs not
 
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
+from hashlib import sha256
 
 import msgspec
 
@@ -38,6 +39,32 @@ def chosen(
     if first is None and last is None:
         return sorted(day for day in present if day in different or (since is not None and day >= since))
     return sorted(day for day in present if (first or day) <= day <= (last or day))
+
+
+def months(marks: Mapping[date, str]) -> dict[date, str]:
+    """Return the months of days, by their first day, each with a mark that changes with any of its days'."""
+    found: dict[date, list[str]] = {}
+    for day, mark in sorted(marks.items()):
+        found.setdefault(day.replace(day=1), []).append(f"{day}={mark}")
+    return {month: sha256("\n".join(each).encode()).hexdigest()[:16] for month, each in found.items()}
+
+
+def following(month: date) -> date:
+    """Return the first day of the month after the one of a day."""
+    return (month.replace(day=1) + timedelta(days=31)).replace(day=1)
+
+
+def within(first: date, last: date) -> list[date]:
+    """Return the first days of the months from the one of `first` to the one of `last`."""
+    found = [first.replace(day=1)]
+    while found[-1] < last.replace(day=1):
+        found.append(following(found[-1]))
+    return found
+
+
+def of_months(months: Iterable[date]) -> list[date]:
+    """Return every day of months, given by their first days."""
+    return [day + timedelta(days=n) for day in months for n in range((following(day) - day).days)]
 
 
 def recent(today: date) -> list[date]:

@@ -5,6 +5,7 @@ A parser would have to be told the same two lists, and would accept what the eng
 """
 
 import re
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -132,6 +133,12 @@ def check(name: str, sql: str) -> None:
         instead = _instead(token, before, following, named)
         if instead:
             raise UsageError(f"{name}.sql:{token.line}: {token.text} is not portable.", f"Write {instead}.")
+
+
+def mentions(sql: str, names: Iterable[str]) -> bool:
+    """Return whether one of some words, in small letters, stands in SQL outside of texts and comments."""
+    wanted = set(names)
+    return any(token.text.strip('"') in wanted for token in _tokens(sql) if token.kind in ("word", "name"))
 
 
 def _instead(token: Token, before: str, following: str, named: set[str]) -> str | None:

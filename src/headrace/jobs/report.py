@@ -2,6 +2,7 @@
 
     -- What the file answers, in as many lines as it takes.
     -- period: day                    computed a day (UTC) at a time, over that day's events; without it, as a whole
+    -- period: month                  computed a month at a time, from the days of the report that it uses
     -- uses: device_daily             a view of all rows of that report; what follows a day that changed in it is
                                       computed again, and in any case each of the last 31 days
     -- keys: device_id, reading, …    the columns that tell its rows apart, and sort them
@@ -32,7 +33,7 @@ Value = int | float | str
 
 
 class Report(NamedTuple):
-    """A report as its file says. `daily`: computed by day; `uses`: the report that it is computed from."""
+    """A report as its file says. `daily`, `monthly`: computed by that; `uses`: the report that it is computed from."""
 
     name: str
     description: str
@@ -42,6 +43,22 @@ class Report(NamedTuple):
     uses: str | None = None
     items: str | None = None
     parameters: Mapping[str, Value] = {}
+    monthly: bool = False
+
+    @property
+    def periodic(self) -> bool:
+        """Return whether it is computed a period at a time, each of which has an object of its own."""
+        return self.daily or self.monthly
+
+    @property
+    def unit(self) -> str:
+        """Return what its periods are called, several of them."""
+        return "months" if self.monthly else "days"
+
+    @property
+    def bills(self) -> bool:
+        """Return whether it goes by tariffs and tenants."""
+        return portable.mentions(self.sql, ("tariffs", "tenants"))
 
 
 def is_name(text: str) -> bool:
@@ -80,8 +97,9 @@ def parse(name: str, text: str) -> Report:
         else:
             settings[found[1]] = _checked(name, number, found[1], found[2].strip())
     keys = tuple(key.strip() for key in settings.get("keys", "").split(",") if key.strip())
-    daily, items = "period" in settings, settings.get("items")
-    if daily and START not in keys:
+    period, items = settings.get("period"), settings.get("items")
+    daily, monthly = period == "day", period == "month"
+    if period and START not in keys:
         raise UsageError(
             f"{name}.sql: a report with a period has {START} among its keys.", f"Write -- keys: {START}, …"
         )
@@ -90,13 +108,18 @@ def parse(name: str, text: str) -> Report:
             f"{name}.sql: a report with items is computed by day, and its keys are {', '.join(ITEM_KEYS)}.",
             "Write -- period: day and these -- keys:, or take -- items: out.",
         )
+    if monthly and "uses" not in settings:
+        raise UsageError(
+            f"{name}.sql: a report by month is computed from one by day.",
+            "Write which: -- uses: REPORT; or -- period: day.",
+        )
     portable.check(name, text)
     sql = text.rstrip().rstrip(";")
-    return Report(name, " ".join(description), sql, keys, daily, settings.get("uses"), items, parameters)
+    return Report(name, " ".join(description), sql, keys, daily, settings.get("uses"), items, parameters, monthly)
 
 
 def _checked(name: str, line: int, setting: str, value: str) -> str:
-    allowed = {"period": ("day",), "items": PERIODS}.get(setting)
+    allowed = {"period": ("day", "month"), "items": PERIODS}.get(setting)
     if allowed and value not in allowed:
         raise UsageError(f"{name}.sql:{line}: {setting} is {value!r}.", f"Write one of: {', '.join(allowed)}.")
     return value

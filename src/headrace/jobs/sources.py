@@ -1,8 +1,8 @@
 """What reports read beside the archive: the table of devices and the failures bucket, as files that engines load."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,12 +10,17 @@ import msgspec
 
 from headrace import device_registry
 from headrace.archive.base import Bucket
+from headrace.billing import money
+from headrace.billing.files import Book
+from headrace.billing.tariffs import QUANTITY_MAX, Version
+from headrace.billing.tenants import Assignment
 from headrace.errors import NotFound
 from headrace.jobs import views
 from headrace.jobs.base import Relation
 from headrace.table.base import Item, Table
 
 _PAGE = 1000
+NO_BOOK = Book()
 
 
 class Day(NamedTuple):
@@ -55,18 +60,28 @@ class _Rejected(msgspec.Struct):
     arrived_at: str | None = None
 
 
+def tomorrow(day: date) -> date:
+    """Return the day after."""
+    return day + timedelta(days=1)
+
+
 def relations(
-    folder: Path, days: Sequence[date] | None, devices: Table | None, failures: Sequence[Bucket]
+    folder: Path,
+    periods: Sequence[date] | None,
+    devices: Table | None,
+    failures: Sequence[Bucket],
+    book: Book = NO_BOOK,
+    ends: Callable[[date], date] = tomorrow,
 ) -> list[Relation]:
-    """Write the small relations into a folder, and return them."""
+    """Write the small relations into a folder, and return them; `ends` tells where a period ends that begins so."""
     rows = list(_devices(devices)) if devices else []
     return [
         _written(folder, "devices", views.DEVICES, rows),
         _written(folder, "properties", views.PROPERTIES, (each for row in rows for each in properties(row))),
         _written(folder, "rejected", views.REJECTED, (row for bucket in failures for row in _rejected(bucket))),
-        _written(folder, "period", views.PERIOD, map(_period, days or ())),
-        Relation("tariffs", views.TARIFFS, ()),
-        Relation("tenants", views.TENANTS, ()),
+        _written(folder, "period", views.PERIOD, (_period(each, ends(each)) for each in periods or ())),
+        _written(folder, "tariffs", views.TARIFFS, (row for each in book.tariffs.all() for row in _tiers(each))),
+        _written(folder, "tenants", views.TENANTS, map(_assignment, book.tenants.all())),
     ]
 
 
@@ -130,8 +145,33 @@ def _rejected(bucket: Bucket) -> Iterator[dict[str, str | None]]:
             yield {**msgspec.structs.asdict(found), "arrived_at": _timestamp(found.arrived_at or "")}
 
 
-def _period(day: date) -> dict[str, str]:
-    return {"begins": f"{day} 00:00:00", "ends": f"{day + timedelta(days=1)} 00:00:00"}
+def _period(begins: date, ends: date) -> dict[str, str]:
+    return {"begins": f"{begins} 00:00:00", "ends": f"{ends} 00:00:00"}
+
+
+def _tiers(version: Version) -> Iterator[dict[str, str]]:
+    shared = {
+        "tariff": version.tariff,
+        "valid_from": _moment(version.valid_from),
+        "valid_to": _moment(version.valid_to),
+        "currency": version.currency,
+        "digits": str(money.DIGITS[version.currency]),
+        "minimum": f"{version.minimum:f}",
+    }
+    for meter, price in version.prices.items():
+        for tier in price.tiers:
+            up_to = QUANTITY_MAX if tier.up_to is None else tier.up_to
+            limits = {"free": str(price.free), "above": str(tier.above), "up_to": str(up_to)}
+            yield {**shared, "meter": meter, **limits, "unit_price": f"{tier.unit_price:f}"}
+
+
+def _assignment(each: Assignment) -> dict[str, str]:
+    held = {"device_id": each.device_id, "tenant": each.tenant, "tariff": each.tariff}
+    return {**held, "valid_from": _moment(each.valid_from), "valid_to": _moment(each.valid_to)}
+
+
+def _moment(time: datetime) -> str:
+    return time.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
 
 
 def _timestamp(rfc3339: str) -> str:

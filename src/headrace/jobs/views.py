@@ -7,13 +7,15 @@
 | `devices` | a device that is registered, or has config or state | device_id, config (JSON), config_version, config_updated_at, state (JSON), state_version, state_updated_at, registered_at, registered_by (`event`, `command`), retired_at, labels (JSON); the last four are null where it isn't registered |
 | `properties` | a member of a device's config or state | device_id, source (`config`, `state`), name, value (a string's text, else its JSON) |
 | `rejected` | a rejected document | function, reason, partition_key, stream, shard, sequence_number, arrived_at |
-| `period` | a day that is computed | begins, ends |
+| `period` | a day, or month, that is computed | begins, ends |
 | `parameters` | the report's parameters | one row, a column each |
-| `tariffs`, `tenants` | what bills go by; empty until billing is built | tariff, reading, price, valid_from; tenant, device_id, tariff |
+| `tariffs` | a tier of a meter in a tariff's version (`reports/tariffs.csv`) | tariff, valid_from, valid_to, currency, digits (of its minor unit), minimum, meter, free, above, up_to, unit_price |
+| `tenants` | whose a device is for a time (`reports/tenants.csv`) | device_id, tenant, tariff, valid_from, valid_to |
 
 `amount` is the value to nine decimals, the half rounded up, and null beyond ±9e18: what is added up. `time_us` is the
 time in microseconds since 1970, and `lag_us` how much later than its time the event arrived. JSON, flags (separated by
-commas) and whatever else is text is VARCHAR; times are TIMESTAMP, UTC.
+commas) and whatever else is text is VARCHAR; times are TIMESTAMP, UTC. What is valid is so before `valid_to`, which is
+9999-12-31 where there is no end; the last tier's `up_to` is 999,999,999,999,999,999.
 """  # noqa: E501
 
 from collections.abc import Sequence
@@ -45,8 +47,39 @@ REJECTED = {
     "arrived_at": "TIMESTAMP",
 }
 PERIOD = {"begins": "TIMESTAMP", "ends": "TIMESTAMP"}
-TARIFFS = {"tariff": "VARCHAR", "reading": "VARCHAR", "price": "DECIMAL(18, 6)", "valid_from": "TIMESTAMP"}
-TENANTS = {"tenant": "VARCHAR", "device_id": "VARCHAR", "tariff": "VARCHAR"}
+TARIFFS = {
+    "tariff": "VARCHAR",
+    "valid_from": "TIMESTAMP",
+    "valid_to": "TIMESTAMP",
+    "currency": "VARCHAR",
+    "digits": "INTEGER",
+    "minimum": "DECIMAL(18, 4)",
+    "meter": "VARCHAR",
+    "free": "DECIMAL(18, 0)",
+    "above": "DECIMAL(18, 0)",
+    "up_to": "DECIMAL(18, 0)",
+    "unit_price": "DECIMAL(19, 12)",
+}
+TENANTS = {
+    "device_id": "VARCHAR",
+    "tenant": "VARCHAR",
+    "tariff": "VARCHAR",
+    "valid_from": "TIMESTAMP",
+    "valid_to": "TIMESTAMP",
+}
+# Columns of reports that others use even while they have no rows.
+USED: dict[str, dict[str, str]] = {
+    "bill_usage": {
+        "period_start": "TIMESTAMP",
+        "device_id": "VARCHAR",
+        "tenant": "VARCHAR",
+        "tariff": "VARCHAR",
+        "tariff_from": "TIMESTAMP",
+        "events": "BIGINT",
+        "bytes": "BIGINT",
+        "first_time": "TIMESTAMP",
+    }
+}
 
 ARCHIVED = "archived"  # the relation behind `events`: all that was opened, of the computed days or not
 
@@ -57,21 +90,21 @@ _AMOUNT = """CASE WHEN abs(value) < 9.0E18 THEN CAST(
     AS DECIMAL(28, 9)) END"""
 
 
-def define(engine: Engine, columns: Sequence[str], typed: Sequence[str], days: Sequence[date] | None) -> None:
+def define(
+    engine: Engine, columns: Sequence[str], typed: Sequence[str], days: Sequence[date] | None, unit: str = "day"
+) -> None:
     """Define `events` and `readings` over the relations `archived` and `period`: of these days, or (None) of all.
 
-    `columns` are those of `archived`, `typed` those of them that are readings.
+    `columns` are those of `archived`, `typed` those of them that are readings; `unit` is what `period` counts in.
     """
     names = ", ".join(map(quoted, columns))
     time_us, arrived_us = engine.MICROSECONDS.format("time"), engine.MICROSECONDS.format("arrived_at")
-    engine.view(
-        "events",
-        f"SELECT {names}, {time_us} AS time_us, {arrived_us} - {time_us} AS lag_us FROM {ARCHIVED}{_within(days)}",
-    )
+    source = f"{ARCHIVED}{_within(days, unit)}"
+    engine.view("events", f"SELECT {names}, {time_us} AS time_us, {arrived_us} - {time_us} AS lag_us FROM {source}")
     engine.view("readings", _readings(engine, typed))
 
 
-def _within(days: Sequence[date] | None) -> str:
+def _within(days: Sequence[date] | None, unit: str) -> str:
     """Return the condition for the days: their range, which lets files be skipped, and the days where it has holes."""
     if days is None:
         return ""
@@ -79,7 +112,7 @@ def _within(days: Sequence[date] | None) -> str:
     range_ = f" WHERE time >= TIMESTAMP '{first} 00:00:00' AND time < TIMESTAMP '{end} 00:00:00'"
     if (end - first).days == len(set(days)):
         return range_
-    return f"{range_} AND CAST(date_trunc('day', time) AS TIMESTAMP) IN (SELECT begins FROM period)"
+    return f"{range_} AND CAST(date_trunc('{unit}', time) AS TIMESTAMP) IN (SELECT begins FROM period)"
 
 
 def _readings(engine: Engine, typed: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ import msgspec
 
 from headrace import disk
 from headrace.archive.base import Bucket
+from headrace.billing.files import Book
 from headrace.errors import UsageError
 from headrace.jobs import days, output, report, sources, views
 from headrace.jobs.base import DUCKDB, ENGINES, SPARK, Engine, Relation
@@ -33,6 +34,7 @@ class Places(NamedTuple):
     failures: Sequence[Bucket]
     archive: Bucket
     events: Table | None
+    book: Callable[[], Book] = Book
 
 
 def run_report(found: Report, run: Run, folder: Folder, places: Places, today: date, say: Say) -> dict[str, Any]:
@@ -51,26 +53,31 @@ def run_report(found: Report, run: Run, folder: Folder, places: Places, today: d
             say(f"finishing what {decided.parent.name} has computed")
             items += _finish(decided, folder, places, engine, run.settings)
         archived = stack.enter_context(places.archived())
-        seen, computed = _chosen(found, run, folder, archived, today)
+        book = places.book() if found.bills else sources.NO_BOOK
+        seen, computed = _chosen(found, run, folder, archived, today, book)
         for day in sorted(archived.cold):
             say(f"{day} is left as it is: some of its files are cold")
         if computed == []:
             say("nothing has changed")
-            return {"days": 0, "items": items}
-        say(f"computing {found.name}" + (f", {len(computed)} days" if computed is not None else ""))
-        _compute(engine(), found, run.settings, computed, archived, places, work)
+            return {found.unit: 0, "items": items}
+        say(f"computing {found.name}" + (f", {len(computed)} {found.unit}" if computed is not None else ""))
+        _compute(engine(), found, run.settings, computed, archived, places, book, work)
         output.commit(work, found.name, computed, found.items, seen)
         items += _finish(work / output.PUBLICATION, folder, places, engine, run.settings)
         say(f"done, {items} items written")
-        return {"days": len(computed or ()), "items": items}
+        return {found.unit: len(computed or ()), "items": items}
 
 
 def _chosen(
-    found: Report, run: Run, folder: Folder, archived: Archived, today: date
+    found: Report, run: Run, folder: Folder, archived: Archived, today: date, book: Book
 ) -> tuple[days.Seen, list[date] | None]:
-    """Return what the report will have been computed from, and the days to compute (None: it knows no days)."""
-    sql = sha256(f"{found.sql}\n{_parameters(found, run.settings)}".encode()).hexdigest()[:16]
-    if not found.daily:
+    """Return what the report will have been computed from, and the periods to compute (None: it knows none).
+
+    A period is told by its first day.
+    """
+    text = f"{found.sql}\n{_parameters(found, run.settings)}" + (f"\n{book.digest}" if found.bills else "")
+    sql = sha256(text.encode()).hexdigest()[:16]
+    if not found.periodic:
         return days.Seen(sql), None
     first = date.fromisoformat(run.first) if run.first else None
     last = date.fromisoformat(run.last) if run.last else None
@@ -82,14 +89,19 @@ def _chosen(
         return days.Seen(sql, kept | {day.isoformat(): present[day] for day in computed}), computed
     used = _seen(folder.of(found.uses))
     present = {date.fromisoformat(day): mark for day, mark in used.days.items()}
-    if not present:
+    if not present and found.uses not in views.USED:
         return before, []
-    different = days.changed(present, before, sql)
     recent = days.recent(today)
+    if found.monthly:
+        first, last = (day.replace(day=1) if day else None for day in (first, last))
+        present = days.months(present)
+        recent = days.within(recent[-1], today) + (days.within(first, last) if first and last else [])
+    different = days.changed(present, before, sql)
     since = min(different, default=None)
     computed = days.chosen({*present, *recent}, set(recent), first, last, since)
     # Days outside a range that was asked for still follow what has changed in it: the next run computes them.
-    return (days.Seen(sql, used.days) if first is last is None else before), computed
+    marks = {day.isoformat(): mark for day, mark in present.items()}
+    return (days.Seen(sql, marks) if first is last is None else before), computed
 
 
 def _compute(
@@ -99,19 +111,23 @@ def _compute(
     computed: list[date] | None,
     archived: Archived,
     places: Places,
+    book: Book,
     work: Path,
 ) -> None:
-    wanted = archived.days.keys() if computed is None else archived.days.keys() & set(computed)
+    read = days.of_months(computed) if computed is not None and found.monthly else computed
+    wanted = archived.days.keys() if read is None else archived.days.keys() & set(read)
     files = sorted({path for day in wanted for path in archived.days[day].files})
     engine.relation(Relation(views.ARCHIVED, archived.columns, files))
-    for relation in sources.relations(work / "tmp", computed, places.devices, places.failures):
+    ends = days.following if found.monthly else sources.tomorrow
+    for relation in sources.relations(work / "tmp", computed, places.devices, places.failures, book, ends):
         engine.relation(relation)
     if found.uses is not None:
         keys = [info.key for info in places.archive.list(f"reports/{found.uses}/")]
-        engine.relation(Relation(found.uses, None, [places.archive.location(key) for key in keys]))
+        columns = None if keys else views.USED.get(found.uses)
+        engine.relation(Relation(found.uses, columns, [places.archive.location(key) for key in keys]))
     engine.view("parameters", f"SELECT {_parameters(found, settings)}")
-    views.define(engine, tuple(archived.columns), archived.typed, computed)
-    engine.write(found.sql, work / "out", order=found.keys, day=report.START if found.daily else None)
+    views.define(engine, tuple(archived.columns), archived.typed, read, "month" if found.monthly else "day")
+    engine.write(found.sql, work / "out", order=found.keys, day=report.START if found.periodic else None)
 
 
 def _parameters(found: Report, settings: JobSettings) -> str:
