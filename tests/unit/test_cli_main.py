@@ -52,6 +52,7 @@ CONTRACT = {
     "streams": ["--json"],
     "metrics": ["NAME", "--namespace", "--last", "--stat", "--json"],
     "alarms": ["--json"],
+    "package": ["FUNCTION", "--to", "--unpacked", "--here", "--template", "--parameters", "--json"],
     "cost": ["--devices", "--rate", "--bytes", "--events-per-record", "--observed", "--assume", "--prices", "--json"],
     "backup": ["DIR", "--json"],
     "restore": ["DIR", "--data", "--json"],

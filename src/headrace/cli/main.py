@@ -34,6 +34,7 @@ COMMANDS = {
     "metrics": ("metrics", "Show what is measured; with NAME, plot that metric."),
     "alarms": ("alarms", "Show the alarms: which are on, since when, and why."),
     "cost": ("cost", "Show what the template costs a month on AWS, by component."),
+    "package": ("package", "Make the zips of functions that Lambda takes."),
     "backup": ("backup", "Copy the data directory to the new folder DIR, at work or not."),
     "restore": ("backup", "Copy the backup DIR to a new data directory."),
     "doctor": ("doctor", "Say what is wrong with this installation or data, and the mend."),

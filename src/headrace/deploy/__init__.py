@@ -1,0 +1,10 @@
+"""From a project to AWS: function packages, artifacts in a bucket, and CloudFormation's change sets.
+
+| file | what it knows |
+|---|---|
+| `closure.py` | which modules a function reaches |
+| `lock.json`, `lock.py` | the distributions that packages are made of, with their hashes |
+| `wheels.py` | fetching wheels for another platform |
+| `bundle.py` | archives that are the same, byte for byte, whenever their content is |
+| `package.py` | a function's package; `environment.py` the jobs' |
+"""
