@@ -30,6 +30,8 @@ _SWEEP_S = 1.0
 _LINGER_S = 2.0  # how long the rest of a refused request is read and dropped, so that its sender sees the answer
 
 _H2_PREFACE = b"PRI * HTTP/2"
+REQUEST_ID = "x-amzn-RequestId"  # every answer has one
+
 _CLOSE = "Connection: close\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
@@ -75,12 +77,10 @@ class _Shared:
         return self._date
 
     def header_name(self, name: bytes) -> str:
-        """Return a header's name in lower case; common ones are decoded once."""
-        known = self.header_names.get(name)
-        if known is None:
-            known = name.decode("latin-1").lower()
-            if len(self.header_names) < 256:
-                self.header_names[name] = known
+        """Return a header's name in lower case, and remember it among `header_names` while they are few."""
+        known = name.decode("latin-1").lower()
+        if len(self.header_names) < 256:
+            self.header_names[name] = known
         return known
 
 
@@ -111,7 +111,13 @@ class _Connection(asyncio.Protocol):
         self._ended = False  # the client sends no more
         self._active_s = shared.loop.time()
         self._first = True
-        self._begin()
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._raw_bytes = 0
+        self._head_done = False
+        self._within = False  # a request
 
     # --- asyncio's side ---
 
@@ -181,17 +187,10 @@ class _Connection(asyncio.Protocol):
 
     # --- the parser's side ---
 
-    def _begin(self) -> None:
-        self._url = b""
-        self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._raw_bytes = 0
-        self._head_done = False
-        self._within = False
-
     def on_message_begin(self) -> None:
-        self._begin()
+        self._url = b""
+        self._headers = {}
+        self._head_done = False
         self._within = True
 
     def on_url(self, url: bytes) -> None:
@@ -200,10 +199,11 @@ class _Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head_done:
             return  # a trailer: nothing here reads any
-        key = self._shared.header_name(name)
+        key = self._shared.header_names.get(name) or self._shared.header_name(name)
         text = value.decode("latin-1")
-        joint = "; " if key == "cookie" else ", "
-        self._headers[key] = f"{self._headers[key]}{joint}{text}" if key in self._headers else text
+        if key in self._headers:
+            text = f"{self._headers[key]}{'; ' if key == 'cookie' else ', '}{text}"
+        self._headers[key] = text
 
     def on_headers_complete(self) -> None:
         self._head_done = True
@@ -233,7 +233,9 @@ class _Connection(asyncio.Protocol):
         request = Request(method, path, query, self._headers, body, self._peer)
         self._waiting.append((request, self._parser.should_keep_alive()))
         self._waiting_bytes += len(body)
-        self._begin()
+        self._body = []
+        self._body_bytes = self._raw_bytes = 0
+        self._within = False
         if self._task is None:
             self._task = self._shared.loop.create_task(self._answer())
         elif len(self._waiting) >= READ_AHEAD_REQUESTS or self._waiting_bytes >= READ_AHEAD_BYTES:
@@ -280,11 +282,15 @@ class _Connection(asyncio.Protocol):
             head += f"Content-Type: {content_type}\r\n"
         if not bare:
             head += f"Content-Length: {len(body)}\r\n"
+        named = False
         for name, value in headers:
             line = f"{name}: {value}"
             if "\n" in line or "\r" in line:  # it would end the head early
                 line = line.replace("\r", " ").replace("\n", " ")
             head += f"{line}\r\n"
+            named = named or name == REQUEST_ID
+        if not named:
+            head += f"{REQUEST_ID}: {request_id()}\r\n"
         head += f"Date: {self._shared.date()}\r\n{'' if keep else _CLOSE}\r\n"
         first = head.encode("latin-1", "replace")
         if head_only or bare:
@@ -298,8 +304,7 @@ class _Connection(asyncio.Protocol):
         """Answer an unreadable request after those before it, and close."""
         self._dropping = True
         body = msgspec.json.encode({"message": refused.message})
-        response = Response(refused.status, body, headers=(("x-amzn-RequestId", request_id()),))
-        self._ending = self._shared.loop.create_task(self._end(response))
+        self._ending = self._shared.loop.create_task(self._end(Response(refused.status, body)))
 
     async def _end(self, response: Response) -> None:
         if self._task is not None:

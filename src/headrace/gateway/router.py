@@ -10,12 +10,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from headrace.errors import Conflict, HeadraceError, NotFound, StorageError, Throttled, Unavailable, UsageError
-from headrace.gateway.http import request_id
 from headrace.gateway.origin import Guard
 from headrace.settings import CONSOLE_PATH
 from headrace.wire import AMZ_JSON_1_1, Handler, Request, Response, WireError
-
-REQUEST_ID = "x-amzn-RequestId"
 
 # Our errors as AWS names such things: (code, HTTP status). The first kind that fits decides.
 _CODES: tuple[tuple[type[HeadraceError], str, int], ...] = (
@@ -43,20 +40,15 @@ class Router:
         self._paths = sorted(paths, key=lambda each: -len(each[0]))
 
     async def __call__(self, request: Request) -> Response:
-        """Answer a request. Every answer has a request id."""
+        """Answer a request."""
         target = request.headers.get("x-amz-target")
         try:
             self._guard.check(request)
             if target is not None:
-                response = await self._by_target(request, target)
-            else:
-                response = await self._by_path(request)
+                return await self._by_target(request, target)
+            return await self._by_path(request)
         except Exception as error:
-            response = error_response(error, json_1_1=target is not None)
-        status, body, content_type, headers = response
-        if headers and any(name == REQUEST_ID for name, _ in headers):
-            return response
-        return Response(status, body, content_type, (*headers, (REQUEST_ID, request_id())))
+            return error_response(error, json_1_1=target is not None)
 
     async def _by_target(self, request: Request, target: str) -> Response:
         handler = self._targets.get(target[: target.find(".") + 1])
