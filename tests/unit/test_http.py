@@ -488,13 +488,20 @@ def test_paths() -> None:
 
 
 def test_every_answer_has_a_request_id_and_a_handler_may_set_it() -> None:
-    async def own(_: Request) -> Response:
-        return Response(headers=(("x-amzn-RequestId", "mine"),))
+    async def own(request: Request) -> Response:
+        return Response(headers=(("x-amzn-RequestId", "mine"),) if request.path == "/own" else ())
 
-    ids = {dict(routed(path="/nothing")[0].headers)["x-amzn-RequestId"] for _ in range(50)}
-    assert len(ids) == 50
-    assert all(
-        re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", each) for each in ids
-    )
-    response = asyncio.run(_call(Router({}, [("/", own)]), Request("GET", "/x", "", {}, b"")))
-    assert response.headers == (("x-amzn-RequestId", "mine"),)
+    async def body() -> None:
+        async with serving(own) as (_, connect):
+            client = await connect()
+            ids = set()
+            for _ in range(50):
+                client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                ids.add((await client.answer())[1]["x-amzn-requestid"])
+            assert len(ids) == 50
+            version_4 = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+            assert all(re.fullmatch(version_4, each) for each in ids)
+            client.send(b"GET /own HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await client.answer())[1]["x-amzn-requestid"] == "mine"
+
+    run(body)

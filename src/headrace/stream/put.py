@@ -145,7 +145,7 @@ class Puts:
             stream.log.stats.throttled += 1
             raise WireError(*_too_fast(stream, shard))
         try:
-            first, arrival = await stream.log.append(((shard, key, request.Data),))
+            first, arrival = await stream.log.append_parts({shard: Part([key], [request.Data])})
         except Throttled:
             raise WireError(*_too_fast(stream, shard)) from None
         number = sequence_base(stream.shard_created_s[shard], shard, arrival[shard] // 1000)
@@ -238,18 +238,17 @@ def _internal(error: StorageError) -> tuple[str, str]:
 
 def _all_accepted(stream: LiveStream, shards: list[int], appended: Appended) -> bytes:
     """Return the answer to a PutRecords that was appended; `shards` are its records', in order."""
-    numbers: dict[int, int] = {}
+    following: dict[int, Callable[[], str]] = {}
     tails: dict[int, str] = {}
     for shard, place in appended.first_number.items():
         base = sequence_base(stream.shard_created_s[shard], shard, appended.arrival_ms[shard] // 1000)
-        numbers[shard] = base + place * _NUMBER_STEP
+        first = base + place * _NUMBER_STEP
+        following[shard] = map(str, range(first, first + RECORDS_MAX * _NUMBER_STEP, _NUMBER_STEP)).__next__
         tails[shard] = f'","ShardId":"{stream.shard_ids[shard]}"}},{{"SequenceNumber":"'
     parts = ['{"FailedRecordCount":0,"Records":[{"SequenceNumber":"']
     add = parts.append
     for shard in shards:
-        number = numbers[shard]
-        numbers[shard] = number + _NUMBER_STEP
-        add(str(number))
+        add(following[shard]())
         add(tails[shard])
     parts[-1] = f'","ShardId":"{stream.shard_ids[shards[-1]]}"}}],"EncryptionType":"NONE"}}'
     return "".join(parts).encode()
