@@ -1,9 +1,13 @@
 """The schedules of jobs: ScheduleV2 events of the state machine that runs them on AWS. Here the jobs run themselves.
 
-The event's Input names the job and may set how it runs (`JobSettings`): {"job": "aggregate_hourly", "retries": 3}.
+The event's Input names the job and may set how it runs (`JobSettings`): {"job": "aggregate_hourly", "retries": 3}; or it
+lists such jobs under `jobs`, which on AWS share one cluster, in their order. There a cluster costs money each time; here a
+job is a process, and may name a `local_schedule` of its own.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -19,6 +23,14 @@ from headrace.template.rules import Site
 _TYPE = "AWS::Serverless::StateMachine"
 _NO_JOBS = "state machines are not run; of their events, schedules whose Input names a job are"
 _INPUT = '{"job": "aggregate_hourly"}'
+
+
+class _Job(msgspec.Struct):
+    """What Input says of one job; `settings` is whatever else stands there."""
+
+    job: str
+    expression: str
+    settings: JobSettings
 
 
 class Schedules:
@@ -51,38 +63,63 @@ class Schedules:
             body, line = self._resolver.shallow(event.get("Properties", Members(site.line)), site.line)
             found = properties.SCHEDULE_EVENT(body, site._replace(name="Properties", line=line))
             lines = {each: site._replace(name=each, line=body.lines.get(each, line)) for each in body}
-            self.found.append(self._schedule(f"{resource.logical_id}{name}", found, lines))
+            self.found += self._schedules(f"{resource.logical_id}{name}", found, lines)
 
-    def _schedule(self, logical_id: str, found: dict[str, str], lines: dict[str, Site]) -> Schedule:
+    def _schedules(self, logical_id: str, found: dict[str, str], lines: dict[str, Site]) -> Iterator[Schedule]:
+        """Yield the schedules of an event: one, or one for each job that its Input lists."""
         expression = found["ScheduleExpression"]
-        at = lines["ScheduleExpression"]
-        try:
-            schedule.parse(expression)
-        except ValueError as error:
-            raise at.error(f"the schedule {expression} can't be read: {error}.", _hint(expression)) from None
-        job, settings = self._input(found["Input"], lines["Input"])
-        return Schedule(
-            logical_id=logical_id,
-            job=job,
-            expression=expression,
-            enabled=found.get("State", "ENABLED") == "ENABLED",
-            settings=settings,
-        )
+        _check(expression, lines["ScheduleExpression"])
+        members = _members(found["Input"], lines["Input"])
+        several = "jobs" in members
+        jobs = [self._job(each, expression, lines["Input"]) for each in (members["jobs"] if several else [members])]
+        for place, each in enumerate(jobs):
+            if each.job in [other.job for other in jobs[:place]]:
+                raise lines["Input"].error(f"the job {each.job} is listed twice.", "Take one of the two out.")
+            yield Schedule(
+                logical_id=f"{logical_id}.{each.job}" if several else logical_id,
+                job=each.job,
+                expression=each.expression,
+                enabled=found.get("State", "ENABLED") == "ENABLED",
+                settings=each.settings,
+            )
 
-    def _input(self, text: str, at: Site) -> tuple[str, JobSettings]:
+    def _job(self, members: dict[str, Any], expression: str, at: Site) -> _Job:
+        own = dict(members)
         try:
-            members = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-            job = msgspec.json.decode(members.pop("job", msgspec.Raw(b"null")), type=str)
-            settings = msgspec.json.decode(msgspec.json.encode(members), type=JobSettings)
-        except msgspec.DecodeError as error:
-            raise self._wrong(at, f"Input is {text}: {error}") from None
+            job = msgspec.convert(own.pop("job", None), str)
+            expression = msgspec.convert(own.pop("local_schedule", expression), str)
+            settings = msgspec.convert(own, JobSettings)
+        except msgspec.ValidationError as error:
+            raise _wrong(at, f"Input is {msgspec.json.encode(members).decode()}: {error}") from None
+        _check(expression, at)
         if self._jobs is not None and job not in self._jobs:
             raise at.error(f"there is no job {job}.", did_you_mean(job, self._jobs))
-        return job, settings
+        return _Job(job, expression, settings)
 
-    def _wrong(self, at: Site, problem: str) -> TemplateError:
-        names = ", ".join(JobSettings.__struct_fields__)
-        return at.error(f"{problem}.", f"Write {_INPUT}, and of these what is to differ: {names}.")
+
+def _members(text: str, at: Site) -> dict[str, Any]:
+    """Return what Input says: a job, or `jobs` with a list of them and nothing beside it."""
+    try:
+        members = msgspec.json.decode(text, type=dict[str, Any])
+        if "jobs" in members:
+            msgspec.convert(members, type=dict[Literal["jobs"], Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]])
+    except msgspec.DecodeError as error:
+        raise _wrong(at, f"Input is {text}: {error}") from None
+    return members
+
+
+def _check(expression: str, at: Site) -> None:
+    try:
+        schedule.parse(expression)
+    except ValueError as error:
+        raise at.error(f"the schedule {expression} can't be read: {error}.", _hint(expression)) from None
+
+
+def _wrong(at: Site, problem: str) -> TemplateError:
+    names = ", ".join(("local_schedule", *JobSettings.__struct_fields__))
+    return at.error(
+        f"{problem}.", f'Write {_INPUT}, or {{"jobs": [{_INPUT}]}}, and of these what is to differ: {names}.'
+    )
 
 
 def _hint(expression: str) -> str:
