@@ -317,8 +317,15 @@ def _banner(system: System, data: Path, cold: Path, path: Path, url: str) -> str
         f"  cold       {cold}",
         f"  console    {url}{CONSOLE_PATH}",
     ]
-    lines += [f"  left out   {each.logical_id} ({each.type}): {each.reason}" for each in system.ignored]
-    return "\n".join(lines)
+    return "\n".join(lines + _left_out(system))
+
+
+def _left_out(system: System) -> list[str]:
+    """Return a line a type of resource that is left out."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in system.ignored:
+        found.setdefault((each.type, each.reason), []).append(each.logical_id)
+    return [f"  left out   {kind} {', '.join(ids)}: {reason}" for (kind, reason), ids in found.items()]
 
 
 def _log_of(path: Path, size_max: int = 10_000_000) -> IO[bytes]:

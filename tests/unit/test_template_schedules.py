@@ -52,6 +52,54 @@ def test_schedules_name_jobs_and_their_settings(tmp_path: Path) -> None:
     assert system.job_settings("hourly").engine == "spark" and system.job_settings("other") == JobSettings()
 
 
+LISTED = """\
+    Properties:
+      Events:
+        Nightly:
+          Type: ScheduleV2
+          Properties:
+            ScheduleExpression: cron(20 0 * * ? *)
+            Input: |
+              {"jobs": [{"job": "compact", "local_schedule": "rate(15 minutes)"}, {"job": "hourly", "retries": 1}]}
+"""
+
+
+def test_one_schedule_may_list_several_jobs(tmp_path: Path) -> None:
+    assert read(tmp_path, HEAD + LISTED).schedules == (
+        Schedule(logical_id="JobsNightly.compact", job="compact", expression="rate(15 minutes)"),
+        Schedule(
+            logical_id="JobsNightly.hourly",
+            job="hourly",
+            expression="cron(20 0 * * ? *)",
+            settings=JobSettings(retries=1),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "says"),
+    [
+        ('"jobs": [', '"every": 1, "jobs": [', "Input is"),
+        ('{"job": "hourly", "retries": 1}', '{"job": "compact"}', "compact is listed twice"),
+        ('{"job": "hourly", "retries": 1}', '"hourly"', "Input is"),
+        (
+            '{"jobs": [{"job": "compact", "local_schedule": "rate(15 minutes)"}, {"job": "hourly", "retries": 1}]}',
+            '{"jobs": []}',
+            "Input is",
+        ),
+        ("rate(15 minutes)", "rate(15 minute)", "the schedule rate(15 minute)"),
+        ('"hourly"', '"hurly"', "Did you mean hourly"),
+        ('"retries"', '"tries"', "retries"),
+        ('"retries": 1', '"retries": "one"', "Expected `int`"),
+    ],
+)
+def test_what_is_wrong_in_a_list_of_jobs_is_told(tmp_path: Path, was: str, becomes: str, says: str) -> None:
+    assert was in LISTED
+    with pytest.raises(TemplateError) as raised:
+        read(tmp_path, HEAD + LISTED.replace(was, becomes))
+    assert raised.value.line == 11 and says in str(raised.value)
+
+
 def test_a_state_machine_without_jobs_is_left_out(tmp_path: Path) -> None:
     (ignored,) = read(tmp_path, HEAD).ignored
     assert ignored.logical_id == "Jobs" and "Input names a job" in ignored.reason

@@ -13,6 +13,7 @@ from headrace.template.rules import Rule, Site
 
 FAILURES = "failures"  # the bucket of what is given up where the template names no other
 ON_DEMAND_SHARDS = 4  # what AWS gives a new on-demand stream
+_MEASURED = ("AWS/DynamoDB", "AWS/Kinesis", "AWS/Lambda")  # AWS's namespaces that this machine has metrics in
 
 
 class Resource(NamedTuple):
@@ -237,6 +238,11 @@ class Parts:
             raise resource.at(site, "DatapointsToAlarm").error(
                 "DatapointsToAlarm is more than EvaluationPeriods.", f"Write 1 to {found['EvaluationPeriods']}."
             )
+        stats = [each.get("MetricStat", {}).get("Metric", {}) for each in found.get("Metrics", ())]
+        for namespace in (each.get("Namespace", "") for each in (found, *stats)):
+            if namespace.startswith("AWS/") and namespace not in _MEASURED:
+                self.leave_out(resource.logical_id, resource.type, f"one machine has no metrics of {namespace}")
+                return
         name = self._new_name(resource, self.alarms, site)
         self.alarms[name] = Alarm(logical_id=resource.logical_id, name=name, properties=found)
 

@@ -17,6 +17,8 @@ REALISED = (
     "AWS::Lambda::EventSourceMapping",
     "AWS::Lambda::Function",
     "AWS::Lambda::Url",
+    "AWS::RedshiftServerless::Namespace",  # this machine's warehouse answers for every one
+    "AWS::RedshiftServerless::Workgroup",
     "AWS::S3::Bucket",
     "AWS::Serverless::Function",
     "AWS::Serverless::SimpleTable",
@@ -60,8 +62,11 @@ _LEFT_OUT_TYPES = {
 _LEFT_OUT_SERVICES = {
     "AWS::ApiGateway": "use a function URL",
     "AWS::ApiGatewayV2": "use a function URL",
+    "AWS::ApplicationAutoScaling": "a table keeps the units that it is given",
+    "AWS::EC2": "processes use this machine's network",
     "AWS::Events": "write the schedule as a ScheduleV2 event of the state machine of jobs",
     "AWS::IAM": _NO_PERMISSIONS,
+    "AWS::IoT": "MQTT is not spoken; devices put to the stream",
     "AWS::KMS": "nothing is encrypted at rest",
     "AWS::Logs": "logs are files in the data directory",
     "AWS::SNS": "one machine has no topics",

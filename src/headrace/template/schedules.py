@@ -1,8 +1,8 @@
 """The schedules of jobs: ScheduleV2 events of the state machine that runs them on AWS. Here the jobs run themselves.
 
-The event's Input names the job and may set how it runs (`JobSettings`): {"job": "aggregate_hourly", "retries": 3}; or it
-lists such jobs under `jobs`, which on AWS share one cluster, in their order. There a cluster costs money each time; here a
-job is a process, and may name a `local_schedule` of its own.
+The event's Input names the job and may set how it runs (`JobSettings`): {"job": "aggregate_hourly", "retries": 3}. Or
+it lists such jobs under `jobs`, which on AWS share one cluster, in their order: there a cluster costs money each time.
+Here a job is a process, and may have a `local_schedule` of its own.
 """
 
 from collections.abc import Iterator
@@ -102,7 +102,9 @@ def _members(text: str, at: Site) -> dict[str, Any]:
     try:
         members = msgspec.json.decode(text, type=dict[str, Any])
         if "jobs" in members:
-            msgspec.convert(members, type=dict[Literal["jobs"], Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]])
+            msgspec.convert(
+                members, type=dict[Literal["jobs"], Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]]
+            )
     except msgspec.DecodeError as error:
         raise _wrong(at, f"Input is {text}: {error}") from None
     return members
