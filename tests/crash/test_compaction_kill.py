@@ -7,6 +7,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from headrace import clock, cold_folder
+from headrace.archive import housekeeping, lifecycle, restores, transitions
+from headrace.archive.lifecycle import VARIES
+from headrace.archive.lifecycle_log import LifecycleLog
+from headrace.archive.local import LocalBucket
+from headrace.errors import InvalidObjectState
 from support.archive import Archive, events, expected
 
 SCRIPT = Path(__file__).parents[1] / "support" / "archive_process.py"
@@ -103,3 +109,60 @@ def test_a_readers_count_never_falls_while_events_come_and_compactions_are_kille
     (found,) = reading.read("SELECT count(*), count(DISTINCT (device_id, time, id)) FROM events")
     assert found[0] == found[1] == len(set(reading.identities())) >= counts[-1]
     assert all(archive.bucket.tags(key) == {"compacted": "true"} for key in archive.files("raw/"))
+
+
+RULES = lifecycle.rules_of(
+    [
+        {
+            "Status": "Enabled", "Prefix": "raw/", "ExpirationInDays": 1,
+            "TagFilters": [{"Key": "compacted", "Value": "true"}],
+        },
+        {
+            "Status": "Enabled", "Prefix": "events/",
+            "Transitions": [{"StorageClass": "GLACIER", "TransitionInDays": 0}],
+        },
+    ]
+)  # fmt: skip
+
+
+def test_a_readers_count_never_falls_beside_writer_compaction_lifecycle_and_restore(tmp_path: Path) -> None:
+    """A day later all at once: raw objects expire once they are compacted, files go cold, and are restored again.
+
+    What is cold and not restored yet is told to the reader as such: it is never a lower count.
+    """
+    archive, reading = Archive(tmp_path), Archive(tmp_path)
+    buckets = tmp_path / "s3"
+    cold_folder.choose(buckets, tmp_path / "cold")
+    log = LifecycleLog(tmp_path / "lifecycle")
+    bucket = LocalBucket(buckets / "archive")
+    later_ms = clock.now_ms() + 2 * 86_400_000
+    counts, sent = [0], 0
+    outcomes: list[housekeeping.Outcome] = []
+
+    def compact() -> None:
+        archive.compact(now_ms=later_ms, lifecycle=[])
+
+    def age() -> None:
+        outcomes.append(housekeeping.run(bucket, RULES, later_ms, lambda: True, log, minimum=VARIES))
+        for info in bucket.list("events/"):
+            if info.storage_class == "GLACIER" and info.restore is None:
+                asked = restores.new("GLACIER", 9, "Expedited", later_ms, 1e9)
+                bucket.restores.change({(bucket.name, info.key): asked._replace(ready_ms=later_ms)})
+        assert transitions.bring_restored(bucket, later_ms) == []
+
+    beside = [Beside(compact), Beside(age)]
+    try:
+        while len(counts) < 25 or sum(each.expired.objects for each in outcomes) < 5:
+            if len(counts) % 2:
+                sent += 10
+                archive.put(*events(range(sent, sent + 15), day=1 + sent % 3))
+            try:
+                (found,) = reading.read("SELECT count(*), count(DISTINCT (device_id, time, id)) FROM events")
+            except InvalidObjectState:
+                continue
+            assert found[0] == found[1] and found[0] >= counts[-1], (found, counts)
+            counts.append(found[0])
+    finally:
+        for each in beside:
+            each.stop()
+    assert any(outcome.transitioned for outcome in outcomes)

@@ -6,8 +6,8 @@
 
 The raw objects that are not compacted are listed first and the catalogue is read then: what is compacted in between is
 seen twice, never not at all, and what is seen twice is known by its identity. Their events become one temporary file,
-as do those of `unchecked` files that are nowhere else. The files stay readable while compaction goes on, for an hour at
-least; the temporary ones until the context ends.
+as do those of `unchecked` files that are nowhere else. All files stay readable until the context ends, whatever
+compaction, rules and restores do meanwhile: the archive's own are held by links.
 """
 
 import contextlib
@@ -28,13 +28,14 @@ from headrace.archive.staging import Problem, Staging
 from headrace.errors import InvalidObjectState, NotFound, Unavailable
 
 _FOLDER = "snapshots"
+_HELD = "held"  # has links to the archive's own files
 TRIES = 3
 _IDENTITY = names_sql(columns.IDENTITY)
 ALL = Range()
 
 
 class _Removed(Exception):
-    """A raw object was deleted after it was listed."""
+    """An object was deleted or moved after it was listed."""
 
 
 class Snapshot:
@@ -99,6 +100,12 @@ def readings_sql(typed: Sequence[str]) -> str:
     return " UNION ALL ".join(parts)
 
 
+def is_lasting(path: str) -> bool:
+    """Return whether a snapshot's file is the archive's own: its name then never stands for another content."""
+    folder = Path(path).parent
+    return folder.name == _HELD or folder.parent.name != _FOLDER
+
+
 @contextlib.contextmanager
 def open(
     bucket: Bucket,
@@ -140,14 +147,14 @@ class _Taking:
         self._cold: list[str] = []
 
     def take(self) -> Snapshot:
-        """Take it, and take it again if a raw object was compacted and deleted for good before it could be read."""
+        """Take it, and take it again if an object went before it could be read."""
         for _ in range(TRIES):
             self._cold = []
             try:
                 return self._take()
             except _Removed:
                 continue
-        raise Unavailable("Raw objects are removed faster than they can be read.", "Try again.")
+        raise Unavailable("Objects of the archive go faster than they can be read.", "Try again.")
 
     def _take(self) -> Snapshot:
         raw = [info.key for info in compaction.pending(self._bucket)]  # before the catalogue
@@ -171,7 +178,7 @@ class _Taking:
     def _path(self, file: File) -> str | None:
         """Return where a file is; None where it is cold and to be left out."""
         try:
-            return self._bucket.location(file.key)
+            return self._held(self._bucket.location(file.key))
         except InvalidObjectState:
             if not self._leave_out_cold:
                 raise
@@ -182,6 +189,23 @@ class _Taking:
                 f"{file.key} is in the catalogue, and not in the bucket: its {file.rows:,} events are missing.",
                 "Put it back from a backup under the same name.",
             ) from error
+
+    def _held(self, location: str) -> str:
+        """Return where a file is readable until the snapshot ends: it may be deleted or turn cold meanwhile."""
+        if "://" in location:
+            return location
+        link = self._work / _HELD / location.rpartition("/")[2]
+        try:
+            link.parent.mkdir(exist_ok=True)
+            link.unlink(missing_ok=True)  # of a try before
+            link.hardlink_to(location)
+        except FileNotFoundError:
+            raise _Removed from None
+        except (
+            OSError
+        ):  # another disk, or no file of this machine: then it is held for an hour at least (compaction.py)
+            return location
+        return str(link)
 
     def _rest(
         self,

@@ -78,7 +78,7 @@ def archived(layout: Layout, system: System) -> Iterator[Archived]:
     ):
         for problem in taken.problems:
             _say(str(problem))
-        marks = {day: [_mark(connection, path, layout.archive) for path in files] for day, files in taken.days.items()}
+        marks = {day: [_mark(connection, path) for path in files] for day, files in taken.days.items()}
         days = {
             date.fromisoformat(day): Day(files, _digest(marks[day]))
             for day, files in taken.days.items()
@@ -88,12 +88,12 @@ def archived(layout: Layout, system: System) -> Iterator[Archived]:
         yield Archived(days, columns.schema(taken.typed), taken.typed, cold)
 
 
-def _mark(connection: Any, path: str, temporary: Path) -> str:
+def _mark(connection: Any, path: str) -> str:
     """Return what tells whether a file still holds the same events; nothing where it holds none.
 
     The name of a compacted file is never used again. What is not compacted is written anew for each snapshot.
     """
-    if not path.startswith(f"{temporary}/"):
+    if snapshot.is_lasting(path):
         return path.rpartition("/")[2]
     sql = "SELECT count(*), bit_xor(hash(device_id, time, id)) FROM read_parquet(?)"
     count, mixed = connection.execute(sql, [path]).fetchall()[0]
