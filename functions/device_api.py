@@ -25,6 +25,7 @@ TRIES_MAX = 100  # of a write without an expected version, among others at the s
 
 
 def handler(payload: Any, context: Any) -> Any:
+    connect.lasts_as(context)
     is_http = is_by_http(payload)
     try:
         request = by_http(payload) if is_http else by_invoke(payload)

@@ -1,7 +1,8 @@
 """Where functions reach storage: `connect.table(name)` and `connect.bucket(name)`, the same on every platform.
 
-The platform says by environment which implementation that is; here it is HEADRACE_DATA, the backend's data directory.
-Connections are made when first asked for and kept for the life of the process.
+The platform says by environment which implementation that is. HEADRACE_DATA, a backend's data directory, is this
+machine. Without it, Lambda (AWS_LAMBDA_FUNCTION_NAME) and HEADRACE_PLATFORM=aws mean DynamoDB and S3, in the region and
+account of the environment. Connections are made when first asked for and kept for the life of the process.
 
 A test hands in its own, and its function never knows:
 
@@ -13,11 +14,15 @@ A test hands in its own, and its function never knows:
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from headrace import clock
 from headrace.archive.base import Bucket, ObjectInfo
 from headrace.errors import UsageError
 from headrace.settings import Layout
 from headrace.table.base import Table
+
+ANSWER_S = 0.2  # before an invocation times out: what can't be done in time is to be told by then
 
 _tables: dict[str, Table] = {}
 _buckets: dict[str, Bucket] = {}
@@ -37,7 +42,7 @@ def table(name: str) -> Table:
     """Return the table of that name; raises UsageError where no platform is set."""
     found = _tables.get(name)
     if found is None:
-        found = _tables[name] = _local_table(name)
+        found = _tables[name] = _table(name)
     return found
 
 
@@ -45,7 +50,7 @@ def bucket(name: str) -> Bucket:
     """Return the bucket of that name; raises UsageError where no platform is set."""
     found = _buckets.get(name)
     if found is None:
-        found = _buckets[name] = _Recorded(_local_bucket(name))
+        found = _buckets[name] = _Recorded(_bucket(name))
     return found
 
 
@@ -76,6 +81,14 @@ def written_rejections() -> list[str]:
 def lasts_until(ends_s: float | None) -> None:
     """Say until which monotonic second the invocation under way may last: nothing is tried again beyond it."""
     _invocation.ends_s = ends_s
+
+
+def lasts_as(context: Any) -> None:
+    """Say the same by Lambda's context: until a little before it times out, so that there is time for an answer."""
+    remaining_ms = getattr(context, "get_remaining_time_in_millis", None)
+    if remaining_ms is not None:
+        left_s = remaining_ms() / 1000
+        _invocation.ends_s = clock.monotonic_s() + left_s - max(ANSWER_S, left_s / 50)
 
 
 class _Recorded(Bucket):
@@ -115,25 +128,37 @@ class _Recorded(Bucket):
             _rejections.append(key)
 
 
-def _layout(kind: str, name: str) -> Layout:
-    data = os.environ.get("HEADRACE_DATA")
-    if data:
-        return Layout(Path(data))
-    raise UsageError(
-        f"The {kind} {name!r} can't be reached: HEADRACE_DATA is not set, and DynamoDB and S3 are not built yet.",
-        "Run the function in `headrace up`, or hand in storage of your own with headrace.connect.use(…).",
-    )
-
-
-def _local_table(name: str) -> Table:
+def _table(name: str) -> Table:
     layout = _layout("table", name)
+    if layout is None:
+        from headrace.table.aws import DynamoTable
+
+        return DynamoTable.connect(name, lambda: _invocation.ends_s)
     from headrace.table.local import LocalTable
 
     return LocalTable.connect(name, layout.table_socket, lambda: _invocation.ends_s)
 
 
-def _local_bucket(name: str) -> Bucket:
+def _bucket(name: str) -> Bucket:
     layout = _layout("bucket", name)
+    if layout is None:
+        from headrace.archive.aws import S3Bucket
+
+        return S3Bucket.connect(name)
     from headrace.archive.local import LocalBucket
 
     return LocalBucket(layout.buckets / name)
+
+
+def _layout(kind: str, name: str) -> Layout | None:
+    """Return where this machine keeps its data; None on AWS. Raises UsageError where neither is said."""
+    data = os.environ.get("HEADRACE_DATA")
+    if data:
+        return Layout(Path(data))
+    if os.environ.get("AWS_LAMBDA_FUNCTION_NAME") or os.environ.get("HEADRACE_PLATFORM") == "aws":
+        return None
+    raise UsageError(
+        f"The {kind} {name!r} can't be reached: the environment names no platform.",
+        "Run the function in `headrace up`, set HEADRACE_PLATFORM=aws, or hand in storage of your own with "
+        "headrace.connect.use(…).",
+    )

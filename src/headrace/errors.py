@@ -13,11 +13,17 @@ HeadraceError                   something a user can act on; the command line ex
 └── Throttled                   a capacity limit was reached; try again with backoff
 """
 
+from collections.abc import Collection
+
 
 class HeadraceError(Exception):
-    """Something a user can act on. `problem` says what is wrong, `hint` what to do next."""
+    """Something a user can act on. `problem` says what is wrong, `hint` what to do next.
+
+    `unwritten` are the (partition, sort) keys of what a table's `put` has not, or not surely, written, where it knows.
+    """
 
     exit_code = 1
+    unwritten: Collection[tuple[str, str]] | None = None
 
     def __init__(self, problem: str, hint: str = "") -> None:
         super().__init__(problem, hint)

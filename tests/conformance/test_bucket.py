@@ -3,14 +3,18 @@
 import os
 import threading
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from headrace import aws
+from headrace.archive.aws import S3Bucket
 from headrace.archive.base import Bucket
 from headrace.archive.local import LocalBucket
 from headrace.archive.union import UnionBucket
-from headrace.errors import NotFound, StorageError, UsageError
+from headrace.errors import InvalidObjectState, NotFound, StorageError, UsageError
+from support import moto
 from support.memory import MemoryBucket
 
 
@@ -36,7 +40,7 @@ class BucketContract:
     def test_what_is_missing_is_not_found(self, bucket: Bucket) -> None:
         bucket.put("a/b", b"")
         for key in ("x", "a", "a/b/c", "a/c"):
-            for asked in (bucket.get, bucket.tags, bucket.location, lambda key: bucket.tag(key, {})):
+            for asked in (bucket.get, bucket.tags, bucket.location, lambda key: bucket.tag(key, {"a": "b"})):
                 with pytest.raises(NotFound):
                     asked(key)
 
@@ -53,7 +57,7 @@ class BucketContract:
         for key in ("a/1", "a/2", "b"):
             bucket.put(key, b"")
         assert bucket.tags("a/1") == {}
-        bucket.tag("a/1", {"compacted": "false", "über": "é=&"})
+        bucket.tag("a/1", {"compacted": "false", "a b": "c=d+e@f"})
         bucket.tag("b", {"compacted": "true"})
         bucket.tag("a/1", {"compacted": "true"})
         assert bucket.tags("a/1") == bucket.tags("b") == {"compacted": "true"}
@@ -73,7 +77,9 @@ class BucketContract:
         bucket.put("a", b"1")
         assert bucket.tags("a") == {}
 
-    @pytest.mark.parametrize("tags", [{"": "x"}, {"k" * 129: ""}, {"k": "v" * 257}, {str(n): "" for n in range(11)}])
+    @pytest.mark.parametrize(
+        "tags", [{"": "x"}, {"k" * 129: ""}, {"k": "v" * 257}, {str(n): "" for n in range(11)}, {"k": "&"}]
+    )
     def test_tags_that_s3_refuses(self, bucket: Bucket, tags: dict[str, str]) -> None:
         bucket.put("a", b"")
         with pytest.raises(UsageError):
@@ -131,6 +137,61 @@ class TestMemoryBucket(BucketContract):
     @pytest.fixture
     def bucket(self) -> Bucket:
         return MemoryBucket()
+
+
+class TestS3Bucket(BucketContract):
+    """Against moto, or with REMOTE=1 against S3."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def account(cls) -> Iterator[None]:
+        with moto.account():
+            yield
+
+    @pytest.fixture
+    def bucket(self) -> Iterator[Bucket]:
+        with moto.empty_bucket() as name:
+            yield S3Bucket.connect(name)
+
+    @pytest.mark.skipif(moto.IS_REMOTE, reason="a restore takes hours")
+    def test_a_cold_object_is_read_once_it_is_restored(self) -> None:
+        with moto.empty_bucket() as name:
+            bucket = S3Bucket.connect(name)
+            client = aws.client("s3")
+            for key, storage_class in (("a", "GLACIER"), ("b", "DEEP_ARCHIVE"), ("c", "STANDARD_IA")):
+                client.put_object(Bucket=name, Key=key, Body=b"body", StorageClass=storage_class)
+            described = [(info.key, info.storage_class, info.readable) for info in bucket.list()]
+            assert described == [("a", "GLACIER", False), ("b", "DEEP_ARCHIVE", False), ("c", "STANDARD_IA", True)]
+            for asked in (bucket.get, bucket.location):
+                with pytest.raises(InvalidObjectState, match="archive restore a"):
+                    asked("a")
+            with pytest.raises(UsageError, match="can't be restored"):
+                bucket.restore("c", 1)
+            bucket.restore("a", 3, "Bulk")
+            bucket.restore("a", 3, "Bulk")
+            assert bucket.get("a") == b"body"
+            assert bucket.location("a") == f"s3://{name}/a"
+
+    @pytest.mark.parametrize("key", ["", "k" * 1025, "\ud800"])
+    def test_keys_that_s3_refuses(self, bucket: Bucket, key: str) -> None:
+        for refused in (bucket.get, bucket.delete, bucket.tags, lambda key: bucket.put(key, b"")):
+            with pytest.raises(UsageError):
+                refused(key)
+
+    def test_a_bucket_that_is_not_there(self) -> None:
+        bucket = S3Bucket.connect("headrace-test-not-there")
+        for asked in (lambda: bucket.put("a", b""), lambda: bucket.get("a"), lambda: list(bucket.list())):
+            with pytest.raises(NotFound, match="headrace-test-not-there"):
+                asked()
+
+    def test_a_listing_has_many_pages(self, bucket: S3Bucket) -> None:
+        keys = [f"raw/{number:04}" for number in range(23)]
+        for key in keys:
+            bucket.put(key, b"")
+        bucket.tag("raw/0022", {"compacted": "true"})
+        paged = S3Bucket(bucket.name, aws.client("s3"), page_keys=5)
+        assert [info.key for info in paged.list("raw/")] == keys
+        assert [info.key for info in paged.list(tags=True) if info.tags] == ["raw/0022"]
 
 
 class TestUnionBucket(BucketContract):
@@ -211,6 +272,11 @@ class TestLocalBucket(BucketContract):
         assert [dict(info.tags) for info in bucket.list("x/", tags=True)] == [{"count": "599"}, {"from": "other"}]
         journal = tmp_path / "s3" / "archive" / "x" / ".headrace"
         assert len(journal.read_bytes().splitlines()) < 300
+
+    def test_a_tag_may_have_any_letters(self, bucket: Bucket) -> None:
+        bucket.put("a", b"")
+        bucket.tag("a", {"über": "é漢"})
+        assert bucket.tags("a") == {"über": "é漢"}
 
     def test_two_writers_lose_no_tag(self, bucket: Bucket, tmp_path: Path) -> None:
         keys = [f"x/{number:03d}" for number in range(60)]

@@ -10,8 +10,10 @@ import pytest
 
 from headrace.errors import Conflict, UsageError
 from headrace.table import base, server
+from headrace.table.aws import DynamoTable
 from headrace.table.base import Item, Table
 from headrace.table.local import LocalTable
+from support import moto
 from support.rpc import in_thread
 
 PAST = int(time.time()) - 10
@@ -35,6 +37,8 @@ def filled(size: int) -> str:
 
 class TableContract:
     """Subclass it and give a fixture `table`: an empty table."""
+
+    part = 1  # of the number of items: a slow or dear implementation is tried with fewer
 
     @pytest.mark.parametrize(
         "stored",
@@ -76,7 +80,7 @@ class TableContract:
 
     def test_any_number_may_be_put(self, table: Table) -> None:
         table.put([])
-        many = [item(f"d{n % 7}", f"{n:06}", json({"n": n})) for n in range(6001)]
+        many = [item(f"d{n % 7}", f"{n:06}", json({"n": n})) for n in range(6001 // self.part)]
         table.put(many)
         assert sorted(table.scan(None, 10_000)) == sorted(many)
 
@@ -95,7 +99,7 @@ class TableContract:
     def test_an_item_over_a_limit_is_refused_and_nothing_of_the_call_written(
         self, table: Table, wrong: Item, says: str
     ) -> None:
-        good = [item("good", f"{n:04}") for n in range(1200)]
+        good = [item("good", f"{n:04}") for n in range(1200 // self.part)]
         with pytest.raises(UsageError, match=says):
             table.put([*good, wrong])
         with pytest.raises(UsageError, match=says):
@@ -103,9 +107,9 @@ class TableContract:
         assert table.scan(None, 10) == []
 
     def test_deleted_items_are_gone_and_missing_ones_are_fine(self, table: Table) -> None:
-        table.put([item("d", f"{n:04}") for n in range(1200)])
+        table.put([item("d", f"{n:04}") for n in range(1200 // self.part)])
         table.delete([])
-        table.delete([("d", f"{n:04}") for n in range(1, 1300)] + [("e", "0")])
+        table.delete([("d", f"{n:04}") for n in range(1, 1300 // self.part)] + [("e", "0")])
         assert table.scan(None, 10) == [item("d", "0000")]
         assert table.get("d", "0001") is None
 
@@ -145,16 +149,18 @@ class TableContract:
 
     @pytest.mark.parametrize("newest_first", [False, True])
     def test_a_query_may_be_long_in_items_and_in_bytes(self, table: Table, newest_first: bool) -> None:
-        many = [item("d", f"{n:05}") for n in range(5000)]
-        large = [item("e", f"{n:05}", filled(300_000)) for n in range(40)]
+        many = [item("d", f"{n:05}") for n in range(5000 // self.part)]
+        large = [item("e", f"{n:05}", filled(300_000)) for n in range(40 // self.part)]
         table.put([*many, *large])
         for partition, stored in (("d", many), ("e", large)):
             expected = stored[::-1] if newest_first else stored
             assert table.query(partition, "0", "9", 10_000, newest_first) == expected
-            assert table.query(partition, "0", "9", 30, newest_first) == expected[:30]
+            assert table.query(partition, "0", "9", 30 // self.part, newest_first) == expected[: 30 // self.part]
 
     def test_expired_items_are_never_returned(self, table: Table) -> None:
-        stored = [item("d", f"{n:05}", "{}", PAST if n % 3 else (FUTURE if n % 2 else None)) for n in range(4000)]
+        stored = [
+            item("d", f"{n:05}", "{}", PAST if n % 3 else (FUTURE if n % 2 else None)) for n in range(4000 // self.part)
+        ]
         alive = [one for one in stored if one.expires_at != PAST]
         table.put(stored)
         assert table.get("d", "00001") is None
@@ -169,10 +175,10 @@ class TableContract:
         assert table.get("d", "s") == item("d", "s", '{"n":2}', FUTURE)
 
     def test_scan_pages_give_every_item_once(self, table: Table) -> None:
-        stored = [item(f"d{n % 11}", f"{n:04}") for n in range(2500)]
+        stored = [item(f"d{n % 11}", f"{n:04}") for n in range(2500 // self.part)]
         table.put(stored)
         seen: list[Item] = []
-        while page := table.scan((seen[-1].partition, seen[-1].sort) if seen else None, 700):
+        while page := table.scan((seen[-1].partition, seen[-1].sort) if seen else None, 700 // self.part):
             seen += page
         assert sorted(seen) == sorted(stored)
         partitions = list(dict.fromkeys(one.partition for one in seen))
@@ -235,3 +241,20 @@ class TestLocalTable(TableContract):
             table = LocalTable.connect("events", socket)
             yield table
             table.close()
+
+
+class TestDynamoTable(TableContract):
+    """Against moto, or with REMOTE=1 against DynamoDB."""
+
+    part = 10
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def account(cls) -> Iterator[None]:
+        with moto.account():
+            yield
+
+    @pytest.fixture
+    def table(self) -> Iterator[Table]:
+        with moto.empty_table() as name:
+            yield DynamoTable.connect(name)

@@ -85,8 +85,9 @@ def test_what_there_is_no_time_for_raises_and_a_repetition_writes_it(tmp_path: P
     ends_s: list[float | None] = [None]
     with serving(tmp_path, 5, step_s=0.0, deadline_s=lambda: ends_s[0]) as table:
         ends_s[0] = clock.monotonic_s() + 1
-        with pytest.raises(Throttled, match="no time left"):
+        with pytest.raises(Throttled, match="no time left") as raised:
             table.put(items(20))
+        assert raised.value.unwritten == {(item.partition, item.sort) for item in items(20)[5:]}
         assert table.scan(None, 100) == items(5)
     ends_s[0] = None
     with serving(tmp_path, 0, step_s=0.0) as table:

@@ -2,9 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from headrace import connect
+from headrace import aws, connect
 from headrace.errors import UsageError
 from headrace.settings import Layout
+from headrace.table.aws import DynamoTable
+from headrace.table.base import Item
+from support import moto
 from support.memory import MemoryBucket, MemoryTable
 
 
@@ -23,10 +26,37 @@ def test_on_one_machine_storage_is_in_the_data_directory(tmp_path: Path, monkeyp
     assert connect.table("events") is connect.table("events")
 
 
+def test_on_lambda_storage_is_dynamodb_and_s3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEADRACE_DATA", raising=False)
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "store")
+    with moto.account():
+        client = aws.client("dynamodb")
+        moto.create_table(client, "events")
+        aws.client("s3").create_bucket(Bucket="failures")
+        connect.table("events").put([Item("d", "s", b'{"t":21.50}', 99)])
+        connect.bucket("failures").put("rejected/x", b"1")
+        assert client.scan(TableName="events")["Items"] == [
+            {"device_id": {"S": "d"}, "sk": {"S": "s"}, "t": {"S": "=21.50"}, "expires_at": {"N": "99"}}
+        ]
+        assert aws.client("s3").get_object(Bucket="failures", Key="rejected/x")["Body"].read() == b"1"
+    assert connect.written_rejections() == ["rejected/x"]
+
+
+def test_only_aws_by_name_is_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEADRACE_DATA", raising=False)
+    monkeypatch.setenv("HEADRACE_PLATFORM", "aws")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert isinstance(connect.table("events"), DynamoTable)
+    connect.reset()
+    monkeypatch.setenv("HEADRACE_PLATFORM", "azure")
+    with pytest.raises(UsageError, match="HEADRACE_PLATFORM=aws"):
+        connect.table("events")
+
+
 @pytest.mark.parametrize("kind", ["table", "bucket"])
 def test_elsewhere_it_says_what_is_missing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HEADRACE_DATA", raising=False)
-    with pytest.raises(UsageError, match=r"HEADRACE_DATA[^$]*\n.*headrace up"):
+    with pytest.raises(UsageError, match=r"no platform[^$]*\n.*headrace up"):
         getattr(connect, kind)("events")
 
 

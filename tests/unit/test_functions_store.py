@@ -2,7 +2,7 @@ import csv
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 import store
 from headrace import connect, event
-from headrace.errors import StorageError
+from headrace.errors import Conflict, HeadraceError, StorageError, Throttled, Unavailable
 from headrace.registration import Erasure, add_erasure
 from headrace.table.base import Item
 from support.memory import ARRIVAL_MS, Context, MemoryBucket, MemoryTable, lambda_record, sequence
@@ -27,7 +27,7 @@ class Store:
         connect.use(tables={"events": self.table}, buckets={"failures": self.failures})
 
     def __call__(self, *records: dict[str, Any]) -> None:
-        assert store.handler({"Records": list(records)}, Context("store")) is None  # type: ignore[func-returns-value]
+        assert store.handler({"Records": list(records)}, Context("store")) is None
 
     @property
     def events(self) -> list[Any]:
@@ -163,6 +163,50 @@ def test_a_line_holds_a_hundred_values_of_a_metric(stores: Store, capsys: pytest
     for line in lines:
         named = {metric["Name"] for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
         assert named == set(line) - {"_aws"}
+
+
+class FullTable(MemoryTable):
+    """Has room for `room` items of a call, and says so as tables do."""
+
+    def __init__(self, room: int, error: type[HeadraceError] = Throttled) -> None:
+        super().__init__()
+        self.room = room
+        self.error = error
+
+    def put(self, items: Sequence[Item]) -> None:
+        super().put(items[: self.room])
+        if len(items) > self.room:
+            error = self.error("full")
+            error.unwritten = {item[:2] for item in items[self.room :]}
+            raise error
+
+
+@pytest.mark.parametrize("error", [Throttled, Unavailable])
+def test_what_the_table_has_no_room_for_is_reported(
+    stores: Store, error: type[HeadraceError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = FullTable(3, error)
+    connect.use(tables={"events": table})
+    sent = ['{"t":1}', '[{"id":""},{"t":2}]', "{", '[{"t":3},{"t":4}]', "[", '{"t":5}']
+    records = [lambda_record(data, number=n) for n, data in enumerate(sent)]
+    answer = store.handler({"Records": records}, Context("store"))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": sequence(3)}]}
+    assert len(stores.failures.objects) == 2  # of the records before; the others come again
+    warning, line = capsys.readouterr().out.splitlines()
+    assert warning.startswith("[WARNING] Stored 3 of 6 records. full")
+    assert json.loads(line)["t"] == [1, 2] and json.loads(line)["Events"] == [2]
+    table.room = 10
+    assert store.handler({"Records": records[3:]}, Context("store")) is None
+    assert len(table.items) == 5 and len(stores.failures.objects) == 3
+
+
+def test_a_table_that_takes_nothing_fails_the_batch(stores: Store) -> None:
+    connect.use(tables={"events": FullTable(0)})
+    with pytest.raises(Throttled, match="full"):
+        store.handler({"Records": [lambda_record("{}")]}, Context("store"))
+    connect.use(tables={"events": FullTable(1, Conflict)})
+    with pytest.raises(Conflict):
+        store.handler({"Records": [lambda_record("{}"), lambda_record("{}", number=1)]}, Context("store"))
 
 
 def test_no_readings_need_be_named(

@@ -1,9 +1,10 @@
 """A bucket: objects by key, as S3 keeps them. One interface, two implementations.
 
-`local.py` keeps plain files in a folder; on AWS it is S3. Keys are strings of 1 to 1,024 bytes of UTF-8 and order by
-those bytes; `/` is a character like any other, only people see folders in it.
+`local.py` keeps plain files in a folder; `aws.py` talks to S3. Keys are strings of 1 to 1,024 bytes of UTF-8 and order
+by those bytes; `/` is a character like any other, only people see folders in it.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ TAG_KEY_MAX = 128  # characters
 TAG_VALUE_MAX = 256  # characters
 STANDARD = "STANDARD"
 COLD_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # unreadable until they are restored
+_TAG = re.compile(r"[\w\s.:/=+@-]*")
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -97,6 +99,11 @@ def check_tags(tags: Mapping[str, str]) -> None:
             raise UsageError(
                 f"The tag {name[:50]!r} is too long, or has no name.",
                 f"Write a name of 1 to {TAG_KEY_MAX} characters and a value of up to {TAG_VALUE_MAX}.",
+            )
+        if not _TAG.fullmatch(name + value):
+            raise UsageError(
+                f"The tag {name[:50]!r} has a character that S3 refuses.",
+                "A tag has letters, digits, spaces and _ . : / = + - @",
             )
 
 

@@ -31,7 +31,6 @@ from headrace.stream.reader import Reader
 
 _RECORD_BYTES_MAX = 64 * 1024 * 1024  # far beyond any batch: the runtime has measured it
 _FDS_MAX = 4096
-_ANSWER_S = 0.2  # before the timeout: what can't be done in time is to be told by then
 _KILLED_FIRST = "500"  # where memory runs out, a worker goes rather than the log or the table
 
 _calls = msgspec.msgpack.Decoder(Call)
@@ -138,7 +137,7 @@ class Worker:
         os.environ["_X_AMZN_REQUEST_ID"] = call.request_id
         connect = sys.modules.get("headrace.connect")
         if connect is not None:
-            connect.lasts_until(began_s + call.timeout_s - _ANSWER_S)
+            connect.lasts_until(began_s + call.timeout_s - connect.ANSWER_S)
         try:
             reply = self._call_batch(call, call.batch) if call.batch is not None else self._call(call)
         except Exception as error:

@@ -1,6 +1,6 @@
 """The table: items under (partition, sort), as DynamoDB keeps them. One interface, two implementations.
 
-`local.py` talks to the embedded store's process; on AWS it is DynamoDB. A key's two parts are strings and order by
+`local.py` talks to the embedded store's process; `aws.py` to DynamoDB. A key's two parts are strings and order by
 their UTF-8 bytes. `attributes` is the rest of the item as one JSON object: the implementations move it as bytes.
 """
 
@@ -32,7 +32,9 @@ class Table(ABC):
     """One table. Every write is durable when the call returns.
 
     Raises UsageError for a key or item over its limit (nothing of that call is written), StorageError where the disk
-    refuses (parts of the call may be written: repeating it is harmless), Unavailable where the store does not answer.
+    refuses (parts of the call may be written: repeating it is harmless), Unavailable where the store does not answer,
+    Throttled where there is no capacity left in time; what a `put` has not written is in the error's `unwritten`, where
+    that is known.
     """
 
     @abstractmethod

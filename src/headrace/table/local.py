@@ -124,10 +124,14 @@ class LocalTable(Table):
     def _put_rest(self, parts: list[list[bytes]]) -> None:
         """Write rows that were refused, part after part, each until all of it is written."""
         tries = Tries(self._deadline_s(), THROTTLED_S_MAX)
-        for part in parts:
+        for number, part in enumerate(parts):
             left = part
             while left:
-                tries.pause(self._name)
+                try:
+                    tries.pause(self._name)
+                except Throttled as error:
+                    error.unwritten = _keys(left, *parts[number + 1 :])
+                    raise
                 params = (self._name, sum(rows.units_of(left)), left)
                 refused = _refused_decoder.decode(self._call("put", params)) or 0
                 left = left[len(left) - 2 * refused :]
@@ -200,6 +204,13 @@ class Tries:
                 "Raise its write units and restart, or write less at once.",
             )
         clock.sleep(pause_s)
+
+
+def _keys(*parts: Sequence[bytes]) -> frozenset[tuple[str, str]]:
+    """Return (partition, sort) of rows."""
+    return frozenset(
+        rows.item_of(key, value)[:2] for part in parts for key, value in zip(part[::2], part[1::2], strict=True)
+    )
 
 
 def _rest(chunks: Sequence[list[bytes]], refused: Sequence[int]) -> list[list[bytes]]:
