@@ -9,10 +9,10 @@ BIN := .venv/bin
 WAITING := $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help up check test bench format wheel clean
+.PHONY: help up check test test-aws bench format wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: .venv/.run ## set up and start the backend (data in ./data, stop with Ctrl-C)
 	@$(BIN)/headrace up
@@ -27,7 +27,11 @@ check: .venv/.dev ## lint, types, layers, unit and conformance tests, in under a
 test: .venv/.dev ## set up and run every test
 	$(MAKE) --no-print-directory check
 	@.ci/packages
-	$(BIN)/pytest -n $(WAITING) --dist loadfile -rs tests/properties tests/crash tests/acceptance tests/browser
+	$(BIN)/pytest -n $(WAITING) --dist loadfile -rs tests/properties tests/crash tests/acceptance tests/browser tests/aws
+
+test-aws: .venv/.dev ## the functions' packages end to end against moto, all of it (REMOTE=1: on your AWS account)
+	WHOLE=1 $(BIN)/pytest --timeout 1800 -rs -s tests/aws
+	$(BIN)/pytest tests/conformance/test_table.py tests/conformance/test_bucket.py -k "Dynamo or S3"
 
 bench: .venv/.bench ## measure everything beside what it is compared with, and write docs/benchmarks.md (QUICK=1: briefly)
 	$(BIN)/python bench/run.py $(if $(QUICK),--quick)

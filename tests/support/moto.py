@@ -77,15 +77,31 @@ def empty_bucket() -> Iterator[str]:
     given = os.environ.get("HEADRACE_TEST_BUCKET") if IS_REMOTE else None
     name = given or f"headrace-test-{uuid4().hex[:12]}"
     if not given:
-        region = client.meta.region_name
-        place = {} if region == REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        client.create_bucket(Bucket=name, **place)
-        client.put_bucket_tagging(Bucket=name, Tagging={"TagSet": TAGS})
+        create_bucket(client, name)
     try:
         yield name
     finally:
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-            for found in page.get("Contents", ()):
-                client.delete_object(Bucket=name, Key=found["Key"])
+        empty(client, name)
         if not given:
             client.delete_bucket(Bucket=name)
+
+
+def create_bucket(client: Any, name: str) -> None:
+    """Make a bucket in the client's region."""
+    region = client.meta.region_name
+    place = {} if region == REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    client.create_bucket(Bucket=name, **place)
+    client.put_bucket_tagging(Bucket=name, Tagging={"TagSet": TAGS})
+
+
+def empty(client: Any, name: str) -> None:
+    """Delete every object of a bucket."""
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        for found in page.get("Contents", ()):
+            client.delete_object(Bucket=name, Key=found["Key"])
+
+
+def remove_bucket(client: Any, name: str) -> None:
+    """Delete a bucket with its objects."""
+    empty(client, name)
+    client.delete_bucket(Bucket=name)

@@ -1,0 +1,269 @@
+"""The packaged functions under Lambda's own runtime client, on Kinesis, DynamoDB, S3 and CloudWatch (moto's, or real).
+
+What they leave there is what a run on one machine leaves here, item by item.
+"""
+
+import base64
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from headrace import template
+from headrace.archive.local import LocalBucket
+from headrace.deploy import package
+from headrace.deploy.wheels import Target
+from headrace.settings import Layout
+from headrace.system import System
+from headrace.table.local import LocalTable
+from support.backend import ROOT, TEMPLATE, Backend, backend, wait_until
+from support.cloud import (
+    Cloud,
+    cloud,
+    comparable_items,
+    comparable_lines,
+    comparable_rejections,
+    totals,
+)
+from support.event_source import EventSource, MetricAgent
+from support.lambda_runtime import FunctionError, LambdaFunction, runtime_folder
+
+SENSORS = ROOT / "tests" / "data" / "sensors.csv.gz"
+EACH = 1 if os.environ.get("WHOLE") == "1" else 15  # of how many rows one is sent: moto takes minutes for all of them
+EVENTS_MAX = 60_000
+Sent = Sequence[tuple[str, str | bytes]]
+
+TIME = '"time":"2026-07-25T00:00:0'
+ODD: list[tuple[str, str | bytes]] = [
+    *((f"k{n % 5}", f'{{"device_id":"odd-{n % 5}","time":{1_785_000_000 + n},"id":"n{n}","temperature_f":{n / 7}}}')
+      for n in range(500)),
+    ("a", f'{{"id":"exponents",{TIME}0Z","x":1e3,"y":-1.5E-07,"z":7e-06,"big":1e400,"temperature_f":1.0}}'),
+    ("a", f'{{"id":"integers",{TIME}1Z","n":12345678901234567890,"m":-{"9" * 50}}}'),
+    ("a", f'{{"id":"precise",{TIME}2Z","n":0.1000000000000000055511151231257827,"zeros":21.500,"minus":-0}}'),
+    ("b", f'{{"id":"unicode \u2603 \U0001f600",{TIME}0Z","device_id":"gerät/7","é":"\\u00e9","text":"漢"}}'),
+    ("b", f'{{"id":"nulls",{TIME}1Z","device_id":null,"a":null,"b":[null,{{"c":null}}],"d":{{}},"e":[],"f":true}}'),
+    ("b", '[{"id":"array 1","time":1785000000,"t":1},{"id":"array 2","time":1785000001.5,"t":2},{"id":7},{"id":""}]'),
+    ("c", '{"id":"long form","time":"1785000000123","measure":"speed_mph","value":61.25}'),
+    ("c", '{"id":"not finite","time":1785000002,"temperature_f":NaN,"x":[Infinity]}'),
+    ("c", f'{{"id":"deep","time":1785000003,"x":{"[" * 400}1{"]" * 400}}}'),
+    ("c", '{"id":"text that looks like JSON","time":1785000004,"x":"{\\"a\\":1}","=":"=1"}'),
+    ("c", f'{{"id":"large","time":1785000005,"x":"{"y" * 300_000}"}}'),
+    ("d", f'{{"id":"too large","x":"{"y" * 420_000}"}}'),
+    *(("d", each) for each in (
+        " ", "no JSON", b"\xff\xfe", '{"id":"cut', "[1,2]", '"text"', '{"time":"yesterday"}', '{"device_id":7}', "[]",
+    )),
+    *(("d", f'{{"id":"twice","time":1785000006,"x":{n}}}') for n in (1, 2)),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The functions' packages for this machine, unpacked, by the function's name."""
+    folder = tmp_path_factory.mktemp("packages")
+    found = {}
+    for source in package.sources(TEMPLATE, {}):
+        built = package.build(msgspec.structs.replace(source, target=Target.here()), folder)
+        found[source.name] = folder / source.name
+        package.unpack(built, found[source.name])
+    return found
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return runtime_folder(tmp_path_factory.mktemp("runtime"))
+
+
+class Run:
+    """Both platforms, given the same."""
+
+    def __init__(self, local: Backend, remote: Cloud, functions: dict[str, LambdaFunction], system: System) -> None:
+        self.local = local
+        self.remote = remote
+        self.functions = functions
+        self.agent = MetricAgent(remote.client("cloudwatch"))
+        kinesis = remote.client("kinesis")
+        self.sources = {
+            mapping.function: EventSource(kinesis, remote.names["events"], mapping, functions[mapping.function])
+            for mapping in system.mappings
+        }
+        self.readings = list(system.readings)
+        self.ttl_s = int(system.parameters["EventsTtlDays"]) * 86_400
+        self.records = 0
+        self.taken = dict.fromkeys(self.sources, 0)
+
+    def send_file(self, file: Path, rows: int) -> None:
+        self.local.cli("send", str(file))
+        environment = {**os.environ, **self.remote.environment}
+        endpoint = self.remote.environment.get("AWS_ENDPOINT_URL")
+        endpoint = endpoint or f"https://kinesis.{environment['AWS_REGION']}.amazonaws.com"
+        arguments = ["send", str(file), "--stream", self.remote.names["events"], "--endpoint", endpoint]
+        subprocess.run([sys.executable, "-m", "headrace", *arguments], env=environment, check=True, capture_output=True)
+        self.records += rows
+
+    def send(self, records: Sent) -> None:
+        for client, stream in (
+            (self.local.client("kinesis"), "events"),
+            (self.remote.client("kinesis"), self.remote.names["events"]),
+        ):
+            for at in range(0, len(records), 100):
+                entries = [{"Data": data, "PartitionKey": key} for key, data in records[at : at + 100]]
+                assert client.put_records(StreamName=stream, Records=entries)["FailedRecordCount"] == 0
+        self.records += len(records)
+
+    def settle(self) -> None:
+        """Have both platforms take everything."""
+        for source in self.sources.values():
+            self.taken[source.mapping.function] += source.drain(self.agent)
+            assert self.taken[source.mapping.function] == self.records
+            assert source.documents == []
+        self.agent.flush()
+        self.local.settled(self.records)
+
+    def local_items(self) -> dict[tuple[str, str], Any]:
+        table = LocalTable.connect("events", Layout(self.local.data).table_socket)
+        items = table.scan(None, 1_000_000)
+        table.close()
+        return comparable_items(items, self.ttl_s)
+
+    def remote_items(self, devices: set[str]) -> dict[tuple[str, str], Any]:
+        """Return the items of these devices: moto reads a device's quickly, and all of them slowly."""
+        table = self.remote.table("events")
+        items = [item for device in devices for item in table.query(device, "event#", "event$", 1_000_000)]
+        return comparable_items(items, self.ttl_s)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, packages: dict[str, Path], runtime: Path) -> Iterator[Run]:
+    system = template.read(TEMPLATE, {})
+    with ExitStack() as stack:
+        local = stack.enter_context(backend(tmp_path_factory.mktemp("local")))
+        remote = stack.enter_context(cloud(EVENTS_MAX, 150))
+        functions = {}
+        for function in system.functions:
+            own = {name: remote.names.get(value, value) for name, value in function.environment.items()}
+            variables = {**remote.environment, **own}
+            made = LambdaFunction(
+                function.name, function.handler, packages[function.name], runtime, variables, function.timeout_s
+            )
+            functions[function.name] = stack.enter_context(made)
+        yield Run(local, remote, functions, system)
+
+
+def agree(run: Run, events: int) -> None:
+    """Check that both platforms hold the same."""
+    local = run.local_items()
+    remote = run.remote_items({device for device, _ in local})
+    assert len(local) == events
+    assert remote == local
+    count = run.remote.client("dynamodb").describe_table(TableName=run.remote.names["events"])["Table"]["ItemCount"]
+    assert count == events or "AWS_ENDPOINT_URL" not in run.remote.environment  # DynamoDB counts every six hours
+    buckets = Layout(run.local.data).buckets
+    assert comparable_lines(run.remote.bucket("archive")) == comparable_lines(LocalBucket(buckets / "archive"))
+    rejections = comparable_rejections(run.remote.bucket("failures"))
+    assert rejections == comparable_rejections(LocalBucket(buckets / "failures"))
+    check_metrics(run)
+
+
+def check_metrics(run: Run) -> None:
+    """Check that both have the same values of each metric; counts are told a batch, so only their sums are equal."""
+    began, cloudwatch = run.remote.began, run.remote.client("cloudwatch")
+    counts = ["Events", "Rejected", "NonFiniteReadings"]
+    remote = totals(cloudwatch, began, run.readings + counts)
+    assert remote.keys() >= set(counts)
+
+    def local() -> dict[str, tuple[float, float, float, float]]:
+        return totals(run.local.client("cloudwatch"), began, run.readings + counts)
+
+    wait_until(lambda: local().get("Events", (0, 0))[1] == remote["Events"][1], 30, 0.5)
+    found = local()
+    for name in counts:
+        assert found[name][1] == remote[name][1], name
+    assert found.keys() == remote.keys()
+    for name in remote.keys() - set(counts):
+        assert found[name] == pytest.approx(remote[name]), name
+
+
+def test_the_sensor_file_is_the_same_on_both(run: Run, tmp_path: Path) -> None:
+    with gzip.open(SENSORS, "rt") as file:
+        head, *rows = file
+    some = tmp_path / "sensors.csv"
+    some.write_text(head + "".join(rows[::EACH]))
+    count = len(rows[::EACH])
+    run.send_file(some, count)
+    run.settle()
+    agree(run, count)
+
+
+def test_odd_values_are_the_same_on_both(run: Run) -> None:
+    before = len(run.local_items())
+    run.send(ODD)
+    run.settle()
+    agree(run, before + 500 + 13)
+    assert len(comparable_rejections(run.remote.bucket("failures"))) == 12
+
+
+def test_a_second_delivery_changes_nothing(run: Run) -> None:
+    objects = {info.key for info in run.remote.bucket("archive").list()}
+    devices = {"gerät/7", "odd-1", "a", "b", "c", "d"}
+    items = run.remote_items(devices)
+    for name, source in run.sources.items():
+        again = EventSource(
+            run.remote.client("kinesis"), run.remote.names["events"], source.mapping, run.functions[name]
+        )
+        assert again.drain(lambda _: None) == run.records
+    assert run.remote_items(devices) == items
+    assert len(run.remote_items(devices)) == len(items)
+    keys = {info.key for info in run.remote.bucket("archive").list()}
+    assert keys >= objects  # sent in two files, taken in one go: only the batches at the seam are others
+    found = comparable_lines(run.remote.bucket("archive"))
+    assert {key: set(lines) for key, lines in found.items()} == {
+        key: set(lines)
+        for key, lines in comparable_lines(LocalBucket(Layout(run.local.data).buckets / "archive")).items()
+    }
+
+
+def test_devices_are_answered_the_same(run: Run) -> None:
+    client = run.local.client("lambda")
+    deviceless = {"operation": "latest"}
+    asked: list[dict[str, Any]] = [
+        deviceless,
+        {"operation": "latest", "device_id": "nobody"},
+        *({"operation": "latest", "device_id": device} for device in ("gerät/7", "a", "c", "d", "odd-1")),
+        *({"operation": "history", "device_id": "odd-1", "limit": 7, "newest": newest} for newest in (False, True)),
+        {"operation": "history", "device_id": "a"},
+        {"operation": "history", "device_id": "c", "from": "2026-07-25T17:20:02Z", "to": "2026-07-25T17:20:05Z"},
+        {"operation": "aggregates", "device_id": "a", "period": "day"},
+        {"operation": "config_get", "device_id": "a"},
+        {"operation": "config_set", "device_id": "a", "config": {"rate": 1.50}, "expected_version": 0},
+        {"operation": "config_set", "device_id": "a", "config": {"rate": 2}, "expected_version": 0},
+        {"operation": "config_set", "device_id": "a", "config": {"rate": 3}},
+        {"operation": "config_get", "device_id": "a"},
+        {"operation": "state_report", "device_id": "a", "state": {"rate": 3}, "expected_version": 0},
+        {"operation": "nothing"},
+    ]
+    for payload in asked:
+        here = json.load(client.invoke(FunctionName="device_api", Payload=json.dumps(payload))["Payload"])
+        there = run.functions["device_api"].invoke(payload)
+        assert without_arrival(there) == without_arrival(here), payload
+
+
+def without_arrival(answer: Any) -> Any:
+    if isinstance(answer, dict):
+        return {name: without_arrival(value) for name, value in answer.items() if name != "arrived_at"}
+    return [without_arrival(each) for each in answer] if isinstance(answer, list) else answer
+
+
+def test_a_broken_call_is_a_function_error(run: Run) -> None:
+    with pytest.raises(FunctionError, match="KeyError"):
+        run.functions["store"].invoke({})
+    record = {"kinesis": {"data": base64.b64encode(b"{}").decode()}}
+    with pytest.raises(FunctionError):
+        run.functions["archive"].invoke({"Records": [record]})
