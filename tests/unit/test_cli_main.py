@@ -53,6 +53,8 @@ CONTRACT = {
     "metrics": ["NAME", "--namespace", "--last", "--stat", "--json"],
     "alarms": ["--json"],
     "package": ["FUNCTION", "--to", "--unpacked", "--here", "--template", "--parameters", "--json"],
+    "deploy": ["--plan", "--yes", "--devices", "--rate", "--stack", "--region", "--profile", "--template", "--parameters"],
+    "destroy": ["--delete-data", "--confirm", "--yes", "--stack", "--region", "--profile", "--json"],
     "cost": ["--devices", "--rate", "--bytes", "--events-per-record", "--observed", "--assume", "--prices", "--json"],
     "backup": ["DIR", "--json"],
     "restore": ["DIR", "--data", "--json"],

@@ -35,6 +35,8 @@ COMMANDS = {
     "alarms": ("alarms", "Show the alarms: which are on, since when, and why."),
     "cost": ("cost", "Show what the template costs a month on AWS, by component."),
     "package": ("package", "Make the zips of functions that Lambda takes."),
+    "deploy": ("deploy", "Put the project on AWS: its plan and monthly cost are shown first."),
+    "destroy": ("destroy", "Take the system on AWS down, and keep its data."),
     "backup": ("backup", "Copy the data directory to the new folder DIR, at work or not."),
     "restore": ("backup", "Copy the backup DIR to a new data directory."),
     "doctor": ("doctor", "Say what is wrong with this installation or data, and the mend."),
