@@ -6,21 +6,23 @@ import click
 
 from headrace import clock
 from headrace.cli.backend import Backend
-from headrace.cli.options import json_option, with_backend
+from headrace.cli.options import json_option, with_system
 from headrace.cli.output import print_json, table
+from headrace.deployed import Deployed
 
 _ORDER = {"ALARM": 0, "INSUFFICIENT_DATA": 1, "OK": 2}
 
 
 @click.command("alarms")
 @json_option
-@with_backend
-def alarms_command(backend: Backend, as_json: bool) -> None:
+@with_system
+def alarms_command(backend: Backend | Deployed, as_json: bool) -> None:
     """Show the alarms: which are on, since when, and why."""
     client = backend.client("cloudwatch")
     with backend.errors():
         pages = client.get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm"])
-        found = [_row(alarm) for page in pages for alarm in page["MetricAlarms"]]
+        alarms = [alarm for page in pages for alarm in page["MetricAlarms"]]
+        found = [_row(alarm) for alarm in alarms if backend.owns("AWS::CloudWatch::Alarm", alarm["AlarmName"])]
     found.sort(key=lambda row: (_ORDER.get(row["state"], 3), row["name"]))
     if as_json:
         print_json(found)

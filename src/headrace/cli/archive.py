@@ -5,8 +5,9 @@ from typing import Any
 import click
 
 from headrace.cli.backend import Backend
-from headrace.cli.options import endpoint_option, json_option, with_backend
+from headrace.cli.options import endpoint_option, json_option, with_backend, with_system
 from headrace.cli.output import print_json, size, table
+from headrace.deployed import Deployed
 
 
 @click.group("archive")
@@ -20,8 +21,8 @@ def archive_command() -> None:
     "--prefix", metavar="TEXT", default="", help="Only keys that start with this, such as raw/dt=2026-01-31/."
 )
 @json_option
-@with_backend
-def list_command(backend: Backend, prefix: str, as_json: bool) -> None:
+@with_system
+def list_command(backend: Backend | Deployed, prefix: str, as_json: bool) -> None:
     """List the archive's objects in the order of their keys."""
     objects: list[dict[str, Any]] = []
     after: str | None = ""

@@ -36,6 +36,18 @@ class Backend:
         self._address = parts.netloc.rpartition("@")[2]
         self._path = parts.path.rstrip("/")
 
+    def function(self, name: str) -> str:
+        """Return what a function of the template is called here."""
+        return name
+
+    def owns(self, kind: str, name: str) -> bool:
+        """Return whether a resource of a type is this system's: on one machine all are."""
+        return True
+
+    def owns_metric(self, namespace: str, dimensions: Sequence[tuple[str, str]]) -> bool:
+        """Return whether a metric is this system's."""
+        return True
+
     def get(self, path: str, query: Sequence[tuple[str, str]] = (), *, timeout_s: float | None = 60.0) -> Any:
         """Return the JSON at `/_headrace/<path>`; an error answer raises what it says."""
         return json.loads(self.get_bytes(path, query, timeout_s=timeout_s))

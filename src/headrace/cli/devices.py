@@ -5,17 +5,18 @@ import msgspec
 
 from headrace.cli.backend import Backend
 from headrace.cli.functions import Members, device_api, members, text
-from headrace.cli.options import json_option, with_backend
+from headrace.cli.options import json_option, with_backend, with_system
 from headrace.cli.output import note, print_raw, printable, table
 from headrace.cli.payload import json_text
+from headrace.deployed import Deployed
 from headrace.errors import UsageError
 
 
 @click.command("latest")
 @click.argument("device")
 @json_option
-@with_backend
-def latest_command(backend: Backend, device: str, as_json: bool) -> None:
+@with_system
+def latest_command(backend: Backend | Deployed, device: str, as_json: bool) -> None:
     """Show the newest event of DEVICE, by its own time."""
     payload = device_api(backend, "latest", device)
     if as_json:
@@ -32,9 +33,9 @@ def latest_command(backend: Backend, device: str, as_json: bool) -> None:
 @click.option("--newest", is_flag=True, help="The newest first, instead of the oldest.")
 @click.option("--cursor", metavar="C", help="Go on where the answer with this cursor ended.")
 @json_option
-@with_backend
+@with_system
 def history_command(
-    backend: Backend,
+    backend: Backend | Deployed,
     device: str,
     start: str | None,
     end: str | None,
@@ -103,9 +104,14 @@ def aggregates_command(
 @click.argument("config", metavar="[JSON]", required=False)
 @click.option("--expected-version", metavar="N", type=int, help="Refuse to set unless this is the version now.")
 @json_option
-@with_backend
+@with_system
 def config_command(
-    backend: Backend, device: str, action: str, config: str | None, expected_version: int | None, as_json: bool
+    backend: Backend | Deployed,
+    device: str,
+    action: str,
+    config: str | None,
+    expected_version: int | None,
+    as_json: bool,
 ) -> None:
     """Show or write the configuration of DEVICE.
 
@@ -119,6 +125,11 @@ def config_command(
             )
         payload = device_api(backend, "config_get", device)
     else:
+        if isinstance(backend, Deployed):
+            raise UsageError(
+                "headrace config DEVICE set works on one machine only.",
+                "On AWS call device_api as your service does: its operation config_set, by Lambda's Invoke.",
+            )
         if config is None:
             raise UsageError(
                 "set needs the configuration.", "Write it as JSON: headrace config DEVICE set '{\"a\": 1}'"

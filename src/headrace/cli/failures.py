@@ -8,8 +8,9 @@ import msgspec
 
 from headrace.cli.backend import Backend
 from headrace.cli.functions import members
-from headrace.cli.options import endpoint_option, json_option, with_backend
+from headrace.cli.options import endpoint_option, json_option, with_backend, with_system
 from headrace.cli.output import Progress, print_json, print_raw, table
+from headrace.deployed import Deployed
 from headrace.errors import HeadraceError, UsageError
 
 Row = dict[str, Any]
@@ -26,8 +27,8 @@ def failures_command() -> None:
 
 @failures_command.command("list")
 @json_option
-@with_backend
-def list_command(backend: Backend, as_json: bool) -> None:
+@with_system
+def list_command(backend: Backend | Deployed, as_json: bool) -> None:
     """List the failures, a row a document and record."""
     rows = list(_rows(backend))
     if as_json:
@@ -43,8 +44,8 @@ def list_command(backend: Backend, as_json: bool) -> None:
 @failures_command.command("show")
 @click.argument("failure", metavar="ID")
 @json_option
-@with_backend
-def show_command(backend: Backend, failure: str, as_json: bool) -> None:
+@with_system
+def show_command(backend: Backend | Deployed, failure: str, as_json: bool) -> None:
     """Show one failure: the whole document, payload and all."""
     body = backend.get_bytes("failures/document", [("id", failure)])
     if as_json:
@@ -84,7 +85,7 @@ def replay_command(backend: Backend, ids: tuple[str, ...], everything: bool, as_
         click.echo("nothing to replay")
 
 
-def _rows(backend: Backend) -> Iterator[Row]:
+def _rows(backend: Backend | Deployed) -> Iterator[Row]:
     after: str | None = ""
     while after is not None:
         page = backend.get("failures", [("after", after)])

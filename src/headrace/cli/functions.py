@@ -7,6 +7,7 @@ import msgspec
 
 from headrace.cli.backend import Backend
 from headrace.cli.output import printable
+from headrace.deployed import Deployed
 from headrace.errors import Conflict, HeadraceError, NotFound, UsageError
 
 INVOKE_S_MAX = 910.0  # a function may run for 900 s
@@ -26,13 +27,16 @@ class Answer(NamedTuple):
 
 
 def invoke(
-    backend: Backend, function: str, payload: bytes, *, kind: str = "RequestResponse", log: bool = False
+    backend: Backend | Deployed, function: str, payload: bytes, *, kind: str = "RequestResponse", log: bool = False
 ) -> Answer:
     """Call a function; a function error is part of the answer, anything else raises."""
     client = backend.client("lambda", timeout_s=INVOKE_S_MAX, retries=0)
     with backend.errors():
         answer: dict[str, Any] = client.invoke(
-            FunctionName=function, InvocationType=kind, LogType="Tail" if log else "None", Payload=payload
+            FunctionName=backend.function(function),
+            InvocationType=kind,
+            LogType="Tail" if log else "None",
+            Payload=payload,
         )
         body = answer["Payload"].read()
     return Answer(
@@ -40,7 +44,7 @@ def invoke(
         body,
         answer.get("FunctionError"),
         base64.b64decode(answer.get("LogResult") or "").decode(errors="replace"),
-        answer["ResponseMetadata"].get("RequestId", ""),
+        answer.get("ResponseMetadata", {}).get("RequestId", ""),
     )
 
 
@@ -55,7 +59,7 @@ def function_error(function: str, payload: bytes) -> HeadraceError:
     )
 
 
-def device_api(backend: Backend, operation: str, device: str, **parameters: object) -> bytes:
+def device_api(backend: Backend | Deployed, operation: str, device: str, **parameters: object) -> bytes:
     """Ask `device_api` and return its answer as it is; parameters that are None are left out.
 
     An error that it answers raises with its message.

@@ -9,8 +9,9 @@ import click
 
 from headrace import clock
 from headrace.cli.backend import Backend, path_segment
-from headrace.cli.options import endpoint_option, json_option, with_backend
+from headrace.cli.options import endpoint_option, json_option, with_backend, with_system
 from headrace.cli.output import Progress, duration, print_json, printable, table
+from headrace.deployed import Deployed
 from headrace.errors import HeadraceError, Unavailable
 
 POLL_S = 0.3
@@ -25,8 +26,8 @@ def jobs_command() -> None:
 
 @jobs_command.command("list")
 @json_option
-@with_backend
-def list_command(backend: Backend, as_json: bool) -> None:
+@with_system
+def list_command(backend: Backend | Deployed, as_json: bool) -> None:
     """List the jobs: what they do, when they run next, and how they ended last."""
     jobs = backend.get("jobs")["jobs"]
     if as_json:

@@ -10,11 +10,13 @@ import click
 from headrace import clock
 from headrace.cli import completion
 from headrace.cli.backend import Backend, path_segment
-from headrace.cli.options import json_option, with_backend
+from headrace.cli.options import json_option, with_system
 from headrace.cli.output import print_json
+from headrace.deployed import Deployed
 from headrace.errors import Unavailable
 
 POLL_S = 0.3
+AWS_POLL_S = 2.0
 LINES = 100
 
 
@@ -25,13 +27,16 @@ LINES = 100
     "-n", "--lines", metavar="N", type=click.IntRange(0), default=LINES, help=f"Lines of each worker ({LINES})."
 )
 @json_option
-@with_backend
-def logs_command(backend: Backend, function: str, follow: bool, lines: int, as_json: bool) -> None:
+@with_system
+def logs_command(backend: Backend | Deployed, function: str, follow: bool, lines: int, as_json: bool) -> None:
     """Show the log of FUNCTION, or of a process.
 
     The processes are gateway, table, runtime and supervisor. Where a function has several workers, their number stands
     before each line. With --json -f every line is a JSON object of its own.
     """
+    if isinstance(backend, Deployed):
+        _deployed(backend, function, follow, lines, as_json)
+        return
     path = f"logs/{path_segment(function)}"
     files = backend.get(path, [("lines", str(lines))])["files"]
     if as_json and not follow:
@@ -41,6 +46,23 @@ def logs_command(backend: Backend, function: str, follow: bool, lines: int, as_j
     if follow:
         with contextlib.suppress(KeyboardInterrupt):
             _follow(backend, path, {file["file"]: file["offset"] for file in files}, as_json)
+
+
+def _deployed(system: Deployed, function: str, follow: bool, lines: int, as_json: bool) -> None:
+    """Show a function's log on AWS; each line begins with its execution environment, as far as there are several."""
+    from headrace.deployed import logs
+
+    found = logs.last(system, function, lines)
+    if as_json and not follow:
+        print_json([{"file": line.stream, "text": line.text, "time_ms": line.at_ms} for line in found])
+        return
+    several = follow or len({line.stream for line in found}) > 1
+    for line in found:
+        _print([{"file": line.stream, "text": line.text}], as_json, several)
+    if follow:
+        with contextlib.suppress(KeyboardInterrupt):
+            for line in logs.following(system, function, AWS_POLL_S):
+                _print([{"file": line.stream, "text": line.text}], as_json, several)
 
 
 def _follow(backend: Backend, path: str, offsets: dict[str, int], as_json: bool) -> None:

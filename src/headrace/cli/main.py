@@ -7,7 +7,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from headrace.cli.options import endpoint_option
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, UsageError
 
 # In the order that help lists them: name -> (the module in headrace.cli that holds it, the first line of its help).
 # The line stands here too so that listing the commands imports none of them.
@@ -44,6 +44,8 @@ COMMANDS = {
     "completion": ("completion", "Print the script that has a shell complete headrace's commands."),
 }
 
+ON_AWS = ("deploy", "destroy", "cost", "package")  # about AWS by themselves
+
 
 class Problem(click.ClickException):
     """A HeadraceError as the command line shows it: what is wrong, then what to do next."""
@@ -60,6 +62,28 @@ class Problem(click.ClickException):
             click.echo(f"  {line}", file=file, err=True)
 
 
+def refuse_aws(command: click.Command, path: str) -> None:
+    """Have a command that knows no `--aws`, or those in it, say that it is of one machine."""
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            refuse_aws(each, f"{path} {name}")
+        return
+    if any("--aws" in each.opts for each in command.params) or path in ON_AWS:
+        return
+
+    def refuse(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+        if value:
+            raise UsageError(
+                f"headrace {path} works on one machine only.",
+                "With --aws go: status, latest, history, config get, failures list and show, logs, metrics, alarms, "
+                "streams, archive list, jobs list, sql and bills.",
+            )
+
+    command.params.append(
+        click.Option(["--aws"], is_flag=True, is_eager=True, hidden=True, expose_value=False, callback=refuse)
+    )
+
+
 class Tree(click.Group):
     """A group whose commands are loaded lazily and whose expected errors are shown without a traceback."""
 
@@ -74,6 +98,7 @@ class Tree(click.Group):
         module, _ = COMMANDS[cmd_name]
         command = getattr(importlib.import_module(f"headrace.cli.{module}"), f"{cmd_name}_command")
         assert isinstance(command, click.Command)
+        refuse_aws(command, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

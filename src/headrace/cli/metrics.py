@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import click
 
 from headrace.cli.backend import Backend
-from headrace.cli.options import json_option, with_backend
+from headrace.cli.options import json_option, with_system
 from headrace.cli.output import print_json, table
+from headrace.deployed import Deployed
 from headrace.errors import NotFound, UsageError
 
 STATISTICS = ("SampleCount", "Sum", "Minimum", "Maximum")
@@ -53,9 +54,9 @@ class Window(NamedTuple):
 @click.option("--last", "last", default="1h", show_default=True, help="How far to look back: 30m, 1h, 2d; at most 15d.")
 @click.option("--stat", default="Average", show_default=True, help="What to plot: Sum, Maximum, p99, …")
 @json_option
-@with_backend
+@with_system
 def metrics_command(
-    backend: Backend, name: str | None, namespace: str | None, last: str, stat: str, as_json: bool
+    backend: Backend | Deployed, name: str | None, namespace: str | None, last: str, stat: str, as_json: bool
 ) -> None:
     """Show what is measured; with NAME, plot that metric.
 
@@ -64,7 +65,9 @@ def metrics_command(
     window = window_of(seconds(last), datetime.now(UTC))
     client = backend.client("cloudwatch")
     with backend.errors():
-        found = list(listed(client, name, namespace))
+        found = [
+            each for each in listed(client, name, namespace) if backend.owns_metric(each.namespace, each.dimensions)
+        ]
         if name is not None and not found:
             raise NotFound(f"There is no metric {name!r}.", "`headrace metrics` lists all there are.")
         plotted = name is not None and not as_json

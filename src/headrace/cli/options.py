@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from headrace.cli.backend import Backend
+    from headrace.deployed import Deployed
 
 _KEY = "headrace.endpoint"
 P = ParamSpec("P")
@@ -61,3 +62,29 @@ def with_backend(command: "Callable[Concatenate[Backend, P], R]") -> Callable[P,
         return command(Backend(endpoint()), *args, **kwargs)
 
     return endpoint_option(update_wrapper(call, command))
+
+
+def with_system(command: "Callable[Concatenate[Backend | Deployed, P], R]") -> Callable[P, R]:
+    """Accept `--endpoint`, and `--aws` with `--stack`, `--region`, `--profile`; hand the command what they point at."""
+
+    def call(*args: Any, **given: Any) -> R:
+        aws, stack, region, profile = (given.pop(name) for name in ("aws", "stack", "region", "profile"))
+        if aws:
+            from headrace.deploy.aws import STACK, Aws
+            from headrace.deployed import Deployed
+
+            return command(Deployed(Aws(profile, region), stack or STACK), *args, **given)
+        if lone := [f"--{name}" for name, value in (("region", region), ("profile", profile)) if value]:
+            raise click.UsageError(f"{' and '.join(lone)} go with --aws.")
+        from headrace.cli.backend import Backend
+
+        return command(Backend(endpoint()), *args, **given)
+
+    wrapped: Callable[..., R] = update_wrapper(call, command)
+    wrapped = click.option("--profile", metavar="NAME", help="With --aws: the profile of credentials.")(wrapped)
+    wrapped = click.option("--region", metavar="NAME", help="With --aws: the region.")(wrapped)
+    wrapped = click.option(
+        "--stack", metavar="NAME", envvar="HEADRACE_STACK", help="With --aws: the stack (headrace)."
+    )(wrapped)
+    wrapped = click.option("--aws", is_flag=True, help="Ask the system that `headrace deploy` put on AWS.")(wrapped)
+    return endpoint_option(wrapped)

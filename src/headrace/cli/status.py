@@ -6,8 +6,10 @@ from typing import Any
 import click
 
 from headrace.cli.backend import Backend
-from headrace.cli.options import json_option, with_backend
-from headrace.cli.output import duration, print_raw, size, table
+from headrace.cli.options import json_option, with_system
+from headrace.cli.output import duration, print_json, print_raw, size, table
+from headrace.deployed import Deployed
+from headrace.errors import UsageError
 
 ACCOUNT = ("eligible", "processed", "failed", "filtered", "expired", "pending")
 
@@ -15,14 +17,17 @@ ACCOUNT = ("eligible", "processed", "failed", "filtered", "expired", "pending")
 @click.command("status")
 @click.option("--verify", is_flag=True, help="Scan log, table, archive and failures, and compare every identity.")
 @json_option
-@with_backend
+@with_system
 @click.pass_context
-def status_command(ctx: click.Context, backend: Backend, verify: bool, as_json: bool) -> None:
+def status_command(ctx: click.Context, backend: Backend | Deployed, verify: bool, as_json: bool) -> None:
     """Show what was accepted and what became of it.
 
     With --verify every count is exact and the exit code is 1 if anything differs; that reads everything once and may
     take minutes.
     """
+    if isinstance(backend, Deployed):
+        _deployed(backend, verify, as_json)
+        return
     body = backend.get_bytes("status", [("verify", "1")], timeout_s=None) if verify else backend.get_bytes("status")
     status = json.loads(body)
     if as_json:
@@ -31,6 +36,57 @@ def status_command(ctx: click.Context, backend: Backend, verify: bool, as_json: 
         click.echo(f"{backend.url}\n\n{render(status)}")
     if verify and not status.get("verified"):
         ctx.exit(1)
+
+
+def _deployed(system: Deployed, verify: bool, as_json: bool) -> None:
+    from headrace.deployed import status
+
+    if verify:
+        raise UsageError("--verify works on one machine only.", "AWS keeps no ledger to compare with: leave it out.")
+    found = status.status(system)
+    print_json(found) if as_json else click.echo(render_deployed(found))
+
+
+def render_deployed(status: dict[str, Any]) -> str:
+    """Return the status of a system on AWS as text for people."""
+    hours = status["hours"]
+    heads = ("function", "invocations", "errors", "throttles", "mean ms", "iterator age")
+    rows = [
+        [
+            name,
+            *(each[key] for key in ("invocations", "errors", "throttles")),
+            None if each["duration_ms"] is None else round(each["duration_ms"], 1),
+            None if each["iterator_age_ms"] is None else duration(each["iterator_age_ms"]),
+        ]
+        for name, each in status["functions"].items()
+    ]
+    tables = [
+        [name, each["status"], each["mode"], each["items"], size(each["bytes"])]
+        for name, each in status["tables"].items()
+    ]
+    archive, failures, alarms = status["archive"], status["failures"], status["alarms"]
+    kept = (
+        "not told yet"
+        if archive["bytes"] is None
+        else f"{archive['objects'] or 0:,.0f} objects, {size(archive['bytes'])}"
+    )
+    lost = (
+        "?"
+        if failures["documents"] is None
+        else f"{failures['documents']:,}{' or more' if failures['at_least'] else ''}"
+    )
+    on = sorted(name for name, state in alarms.items() if state == "ALARM")
+    return "\n\n".join(
+        (
+            f"stack {status['stack']} in {status['region']}: {status['stack_status']}; "
+            f"{status['accepted']:,} records accepted in {hours} hours",
+            table(heads, rows) if rows else "no function",
+            table(("table", "status", "capacity", "items (hours ago)", "size"), tables) if tables else "no table",
+            f"archive   {kept} (a day ago)\nfailures  {lost} documents"
+            + (" (see: headrace failures list --aws)" if failures["documents"] else ""),
+            f"ALARMS ON: {', '.join(on)}" if on else f"{len(alarms)} alarms, none is on",
+        )
+    )
 
 
 def render(status: dict[str, Any]) -> str:

@@ -6,8 +6,9 @@ import click
 
 from headrace import clock
 from headrace.cli.backend import Backend
-from headrace.cli.options import json_option, with_backend
+from headrace.cli.options import json_option, with_system
 from headrace.cli.output import print_json, table
+from headrace.deployed import Deployed
 from headrace.errors import HeadraceError, NotFound, UsageError
 
 DEFAULT_STREAM = "events"
@@ -26,8 +27,8 @@ _SHARD_TABLE = (
 @click.command("streams")
 @click.argument("stream", metavar="[NAME]", required=False)
 @json_option
-@with_backend
-def streams_command(backend: Backend, stream: str | None, as_json: bool) -> None:
+@with_system
+def streams_command(backend: Backend | Deployed, stream: str | None, as_json: bool) -> None:
     """List the streams; with NAME, the shards of that one."""
     client = backend.client("kinesis")
     held = logs(backend)
@@ -35,7 +36,11 @@ def streams_command(backend: Backend, stream: str | None, as_json: bool) -> None
         if stream is not None:
             rows = [_shard_row(shard, held.get(stream, {})) for shard in _shards(client, stream)]
         else:
-            rows = [_row(describe(client, name), held.get(name, {})) for name in names(client)]
+            rows = [
+                _row(describe(client, name), held.get(name, {}))
+                for name in names(client)
+                if backend.owns("AWS::Kinesis::Stream", name)
+            ]
     heads, keys = _SHARD_TABLE if stream is not None else _STREAM_TABLE
     if as_json:
         print_json(rows)
@@ -78,7 +83,7 @@ def chosen(client: Any, wanted: str | None) -> str:
     raise UsageError("There are several streams.", f"Say which: --stream {' | '.join(found)}.")
 
 
-def logs(backend: Backend) -> Log:
+def logs(backend: Backend | Deployed) -> Log:
     """Return what each stream's log holds, by name; nothing where there is only AWS's wire."""
     try:
         found: Log = backend.get("streams")

@@ -28,8 +28,8 @@ import msgspec
 from headrace import clock
 from headrace.archive.base import Bucket, ObjectInfo
 from headrace.errors import InvalidObjectState, NotFound, UsageError
+from headrace.failure_document import KINDS, Document, Row
 from headrace.gateway import logs
-from headrace.gateway.failures import KINDS, Document, Row
 from headrace.gateway.replay import Replay, Replayer, read_document
 from headrace.settings import Layout
 from headrace.wire import Handler, Request, Response, answer, json_body, json_response, nothing

@@ -8,7 +8,7 @@ import msgspec
 from headrace import clock
 from headrace.archive.base import Bucket
 from headrace.errors import HeadraceError, NotFound
-from headrace.gateway.failures import Document, split_id
+from headrace.failure_document import Document, split_id
 
 # Calls a function with a payload and waits; answers whether all of it succeeded, and if not, why.
 Replay = Callable[[str, bytes], Awaitable[tuple[bool, str | None]]]
