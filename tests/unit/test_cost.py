@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from headrace.cli.cost import rate_s
-from headrace.cost import assumptions, choices, model, prices
+from headrace.cost import assumptions, choices, model, prices, project
 from headrace.cost.assumptions import Assumptions, Traffic
 from headrace.cost.design import Design, Reader, design, runs_a_month
 from headrace.errors import UsageError
@@ -130,6 +130,11 @@ def test_provisioned_capacity_by_hand() -> None:
     assert model.write_units_needed(LARGE, Assumptions()) == 13_000
 
 
+def test_autoscaling_provisions_more_than_is_used() -> None:
+    found = case(msgspec.structs.replace(EARLIER, write_units=1, utilisation=0.7), LARGE)
+    assert amount(found, "table", "write units") == pytest.approx(math.ceil(10_000 / 0.7) * 0.00065 * 720)
+
+
 def test_retention_lifecycle_jobs_and_warehouse_by_hand() -> None:
     found = case(
         Design(
@@ -159,10 +164,10 @@ def test_retention_lifecycle_jobs_and_warehouse_by_hand() -> None:
 
 
 def test_what_is_recommended_is_half_the_naive_cost_at_most() -> None:
-    found = model.Case(design(on_aws.read(Path("template.yaml"), {})), LARGE, Assumptions(), prices.load())
+    found = model.Case(project.read(Path("template.yaml"), {}).design, LARGE, Assumptions(), prices.load())
     best, values = choices.recommended(found)
     assert choices.naive(found) >= 2 * choices.total(best)
-    again = design(on_aws.read(Path("template.yaml"), values))
+    again = project.read(Path("template.yaml"), values).design
     assert choices.total(msgspec.structs.replace(found, design=again)) == pytest.approx(choices.total(best), rel=0.01)
 
 

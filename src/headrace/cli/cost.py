@@ -55,26 +55,25 @@ def cost_command(
 
     Prices are dated and have sources; free tiers, discounts, taxes and traffic out of the region are left out.
     """
-    from headrace.cost import design
-    from headrace.template import on_aws, parse_parameters
+    from headrace.cost import project
+    from headrace.template import parse_parameters
 
-    declared = on_aws.read_deployed(template_here(template_file, or_built_in=True), parse_parameters(parameters))
-    found = design.design(declared)
+    found = project.read(template_here(template_file, or_built_in=True), parse_parameters(parameters))
     given: dict[str, Any] = {"devices": devices, "size": size, "per_record": per_record}
     given["rate_s"] = None if rate is None else rate_s(rate)
     given = {name: value for name, value in given.items() if value is not None}
     values = assumptions_of(assumed, month)
     source = "as given"
     if observed:
-        seen, source, measured = _observed(last, times, found.readings)
+        seen, source, measured = _observed(last, times, found.design.readings)
         seen["rate_s"] /= max(1.0, given.get("devices", 1.0))  # measured for all of them together
         given, values = seen | given, measured | values
     elif times != 1:
         raise UsageError("--times goes with --observed.", "Multiply --devices instead.")
     traffic = {"devices": 10_000.0, "rate_s": 1 / 60, "size": 150.0, "per_record": 1.0} | given
-    case = case_of(found, traffic, values, prices)
-    names = frozenset(declared.parameters)
-    print_json(to_json(case, source, names)) if as_json else click.echo(render(case, source, names))
+    case = case_of(found.design, traffic, values, prices)
+    shown = to_json(case, source, found.parameters) if as_json else render(case, source, found.parameters)
+    print_json(shown) if as_json else click.echo(shown)
 
 
 def rate_s(text: str) -> float:
@@ -167,7 +166,7 @@ def warnings(case: "Case") -> list[str]:
     if not design.on_demand_stream and (needed := shards_needed(case.traffic, case.assumed)) > design.shards:
         found.append(f"the stream has {design.shards:g} shards; this traffic needs {needed:,}: ShardCount={needed}")
     mean = write_units_s(case.traffic, case.assumed)
-    if design.write_units is not None and not design.autoscaled and design.write_units < mean:
+    if design.write_units is not None and not design.utilisation and design.write_units < mean:
         needed = write_units_needed(case.traffic, case.assumed)
         found.append(
             f"the table has {design.write_units:,.0f} write units; items take {mean:,.0f} a second: "

@@ -106,11 +106,10 @@ def _sized(template: Path, parameters: dict[str, str], fleet: dict[str, float]) 
 
 def _case(template: Path, parameters: dict[str, str], fleet: dict[str, float]) -> "Case":
     from headrace.cli.cost import case_of
-    from headrace.cost import design
-    from headrace.template import on_aws
+    from headrace.cost import project
 
     traffic = {"devices": _DEVICES, "rate_s": _RATE_S, "size": _BYTES, "per_record": 1.0} | fleet
-    return case_of(design.design(on_aws.read_deployed(template, parameters)), traffic, {}, None)
+    return case_of(project.read(template, parameters).design, traffic, {}, None)
 
 
 def _say_packages(built: "Iterable[Built]") -> None:

@@ -4,7 +4,7 @@
 |---|---|
 | `prices.toml`, `prices.py` | prices, dated, with their sources |
 | `assumptions.py` | traffic, and everything assumed beside it |
-| `design.py` | what the template decides |
+| `design.py`, `project.py` | what the template decides |
 | `model.py` | quantity × price, line by line |
 | `choices.py` | which way is cheaper, and the parameters that follow |
 """

@@ -38,7 +38,7 @@ class Design(msgspec.Struct, frozen=True, kw_only=True):
     tables: bool = False
     write_units: float | None = None  # of the table of events; None is on demand
     read_units: float = 0
-    autoscaled: bool = False
+    utilisation: float = 0.0  # of write units, that autoscaling aims at; 0 where units stay as they are
     ttl_days: float = FOREVER
     recovery: bool = False
     readings: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ def design(declared: Declared) -> Design:
         tables=bool(by_type.get("AWS::DynamoDB::Table")),
         write_units=None if on_demand_table else _number(throughput.get("WriteCapacityUnits"), 0),
         read_units=_number(throughput.get("ReadCapacityUnits"), 0),
-        autoscaled=bool(by_type.get("AWS::ApplicationAutoScaling::ScalableTarget")),
+        utilisation=_utilisation(by_type),
         ttl_days=max((_number(each.get("EVENTS_TTL_DAYS"), FOREVER) for each in variables), default=FOREVER),
         recovery=bool(table.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled")),
         readings=tuple(sorted(readings)),
@@ -163,6 +163,16 @@ def _events_table(by_type: Mapping[str, list[Resource]]) -> dict[str, Any]:
     tables = [each.properties for each in by_type.get("AWS::DynamoDB::Table", [])]
     with_ttl = [each for each in tables if each.get("TimeToLiveSpecification")]
     return (with_ttl or tables or [{}])[0]
+
+
+def _utilisation(by_type: Mapping[str, list[Resource]]) -> float:
+    """Return which part of the write units autoscaling has used, from 0 to 1; 0 without it."""
+    for policy in by_type.get("AWS::ApplicationAutoScaling::ScalingPolicy", []):
+        target = policy.properties.get("TargetTrackingScalingPolicyConfiguration", {})
+        metric = target.get("PredefinedMetricSpecification", {}).get("PredefinedMetricType")
+        if metric == "DynamoDBWriteCapacityUtilization":
+            return _number(target.get("TargetValue"), 0) / 100
+    return 0.0
 
 
 def _alarm_metrics(alarm: Mapping[str, Any]) -> int:

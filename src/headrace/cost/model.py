@@ -161,8 +161,8 @@ def tables(case: Case) -> Iterator[Line]:
         yield case.line("table", "reads on demand", reads if design.device_api else 0, "table_read")
     else:
         units = design.write_units
-        if design.autoscaled:
-            units = max(units, write_units_needed(traffic, assumed))
+        if design.utilisation:
+            units = max(units, math.ceil(write_units_s(traffic, assumed) / design.utilisation))
         yield case.line("table", "write units", units * HOURS, "table_write_hour")
         yield case.line("table", "read units", design.read_units * HOURS, "table_read_hour")
     extra = assumed.item_extra_bytes + assumed.item_stored_extra_bytes
