@@ -148,13 +148,23 @@ def test_a_bucket_is_emptied_of_old_versions_too_and_what_is_gone_is_no_error() 
 
 
 @pytest.mark.usefixtures("aws")
-def test_the_projects_own_template_goes_through() -> None:
-    done = cli("deploy", "--template", ROOT / "template.yaml", "--yes", "--devices", "100000", "--rate", "1/10s")
+def test_the_projects_own_template_is_planned_and_sized_for_a_fleet() -> None:
+    given = (
+        "--template",
+        ROOT / "template.yaml",
+        "--plan",
+        "--stack",
+        "blue",
+        "--devices",
+        "100000",
+        "--rate",
+        "1/10s",
+    )
+    done = cli("deploy", *given)
     assert done.exit_code == 0, done.stderr
-    assert "100,000 devices, 10,000 events/s" in done.stdout
-    parameters = client("cloudformation").describe_stacks(StackName="headrace")["Stacks"][0]["Parameters"]
-    found = {each["ParameterKey"]: each["ParameterValue"] for each in parameters}
-    assert found["StreamMode"] == "PROVISIONED" and int(found["EventsTableWriteUnits"]) == 13_000
+    assert "100,000 devices, 10,000 events/s" in done.stdout and "archive" in done.stdout
+    assert "Serverless::Function: ArchiveFunction, DeviceApi, Store" in done.stdout
+    assert client("cloudformation").describe_stacks()["Stacks"] == []
 
 
 @pytest.mark.parametrize(

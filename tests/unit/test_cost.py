@@ -14,7 +14,7 @@ from headrace.errors import UsageError
 from headrace.template import on_aws
 
 STORE = Reader("store", 512, 500, 0, arm64=True)
-ARCHIVE = Reader("archive", 1024, 10_000, 15, arm64=True)
+ARCHIVE = Reader("archive", 1024, 10_000, 15, arm64=True, archives=True)
 EARLIER = Design(  # an earlier model's design: no compaction, no alarms, logs not kept
     readers=(STORE, ARCHIVE), tables=True, ttl_days=30, metrics=20, log_days=1e-9, raw_days=30, expire_days=1e-9
 )
@@ -173,7 +173,7 @@ def test_what_is_recommended_is_half_the_naive_cost_at_most() -> None:
 
 def test_the_template_decides() -> None:
     found = design(on_aws.read(Path("template.yaml"), {"EventsTtlDays": "10", "ArchiveGlacierDays": "30"}))
-    assert [reader.name for reader in found.readers] == ["store", "archive"]
+    assert [(reader.name, reader.archives) for reader in found.readers] == [("store", False), ("archive", True)]
     assert found.readers[1].window_s > 0
     assert (found.ttl_days, found.glacier_days, found.deep_days) == (10, 30, 365)
     assert found.alarm_metrics >= 4

@@ -17,13 +17,14 @@ _MONTH_START_MS = 1_767_225_600_000  # 2026-01-01: cron schedules are counted in
 
 
 class Reader(msgspec.Struct, frozen=True):
-    """A function that reads the stream."""
+    """A function that reads the stream; `archives` where it writes objects to the archive."""
 
     name: str
     memory_mb: float
     batch: float
     window_s: float
     arm64: bool
+    archives: bool = False
 
 
 class Design(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +156,7 @@ def _reader(logical_id: str, function: Resource, mapping: Mapping[str, Any]) -> 
         _number(mapping.get("BatchSize"), 100),
         _number(mapping.get("MaximumBatchingWindowInSeconds"), 0),
         "arm64" in function.properties.get("Architectures", []),
+        "ARCHIVE_BUCKET" in function.properties.get("Environment", {}).get("Variables", {}),
     )
 
 

@@ -123,15 +123,10 @@ def calls_a_month(case: Case, reader: Reader) -> float:
 
 def call_s(case: Case, reader: Reader, calls: float) -> float:
     """Return how long a call takes, in seconds."""
-    if is_archive(reader):
+    if reader.archives:
         return case.assumed.archive_call_s
     records = case.traffic.records_s * SECONDS / calls
     return case.assumed.store_call_s * max(1.0, records / case.assumed.store_call_records)
-
-
-def is_archive(reader: Reader) -> bool:
-    """Return whether a reader is one that writes objects."""
-    return reader.name.lower().startswith("archive")
 
 
 def functions(case: Case) -> Iterator[Line]:
@@ -181,7 +176,7 @@ def metrics(case: Case) -> Iterator[Line]:
     yield case.line("metrics", "alarms", design.alarm_metrics, "alarm_metric")
     yield case.line("metrics", "dashboards", design.dashboards, "dashboard")
     calls = {reader.name: calls_a_month(case, reader) for reader in design.readers}
-    storing = sum(count for reader, count in zip(design.readers, calls.values(), strict=True) if not is_archive(reader))
+    storing = sum(count for reader, count in zip(design.readers, calls.values(), strict=True) if not reader.archives)
     all_calls = sum(calls.values())
     if design.device_api:
         all_calls += case.traffic.devices * assumed.device_calls_per_day * DAYS
@@ -231,7 +226,7 @@ def _classes(design: Design) -> Iterator[tuple[str, float, float, str]]:
 
 def raw_objects(case: Case) -> float:
     """Return the raw objects of a month."""
-    return sum(calls_a_month(case, reader) for reader in case.design.readers if is_archive(reader))
+    return sum(calls_a_month(case, reader) for reader in case.design.readers if reader.archives)
 
 
 def files_a_month(case: Case) -> float:
