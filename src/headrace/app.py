@@ -8,6 +8,7 @@ console    the page for people; started with the first request for it, ends when
 jobs       the schedules, and the runs of jobs
 job        one attempt of a run; ends
 export     one export of the archive to a file; prints JSON and ends
+erase      the erase of one device; prints JSON and ends
 verify     one comparison of log, table, archive and failures; prints JSON and ends
 """
 
@@ -206,6 +207,16 @@ def export(name: str) -> int:
     return 0
 
 
+def erase() -> int:
+    """Erase a device; which one is on standard input, and what was done goes to standard output."""
+    from headrace.operations.erase import run
+
+    process.follow_supervisor()
+    layout, system = layout_and_system()
+    sys.stdout.buffer.write(run(layout, system, sys.stdin.buffer.read()))
+    return 0
+
+
 def verify() -> int:
     """Compare everything, print the outcome as JSON."""
     from headrace.operations.verify import Verification
@@ -224,6 +235,8 @@ def main() -> int:
         return job(sys.argv[2])
     if name == "export":
         return export(sys.argv[2])
+    if name == "erase":
+        return erase()
     processes = {
         "gateway": gateway,
         "table": table,

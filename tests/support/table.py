@@ -15,7 +15,7 @@ from headrace.table.local import LocalTable
 
 
 class TableProcess:
-    """The table process of one folder, with the table `events`."""
+    """The table process of one folder, with the tables `events` and `devices`."""
 
     def __init__(self, folder: Path, socket: Path) -> None:
         self.folder = folder
@@ -40,8 +40,8 @@ class TableProcess:
     def stop(self) -> None:
         self._end(signal.SIGTERM, 0)
 
-    def table(self) -> LocalTable:
-        return LocalTable.connect("events", self.socket)
+    def table(self, name: str = "events") -> LocalTable:
+        return LocalTable.connect(name, self.socket)
 
     def _end(self, number: int, status: int) -> None:
         process, self._process = self._process, None
@@ -64,7 +64,7 @@ def table_process(folder: Path, socket: Path) -> Iterator[TableProcess]:
 
 
 async def _main(folder: Path, socket: Path) -> None:
-    running = await server.start(folder, socket, ["events"])
+    running = await server.start(folder, socket, ["events", "devices"])
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     print("ready", flush=True)

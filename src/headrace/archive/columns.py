@@ -54,8 +54,9 @@ def names_sql(names: Iterable[str]) -> str:
 
 
 def text_sql(text: str) -> str:
-    """Return text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
+    """Return text as an SQL literal, or, as none can hold NUL, as an expression."""
+    literal = "'" + text.replace("'", "''") + "'"
+    return "(" + literal.replace("\0", "' || chr(0) || '") + ")" if "\0" in text else literal
 
 
 def texts_sql(texts: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from uuid import uuid4
 import msgspec
 
 from headrace import clock, disk
-from headrace.archive import catalogue, columns, day, merging, raw, sorting, staging
+from headrace.archive import catalogue, columns, day, erasures, merging, raw, sorting, staging
 from headrace.archive.base import COLD_CLASSES, Bucket, ObjectInfo
 from headrace.archive.catalogue import FILES, File, Run, merged
 from headrace.archive.engine import DEFAULT, Limits, connected
@@ -76,7 +76,7 @@ def compact(
         if not isinstance(error.__context__, BlockingIOError):
             raise
         raise Conflict(
-            "Another compaction of this archive is at work.", "Wait until it is done; see: headrace jobs"
+            "Another compaction of this archive, or an erase, is at work.", "Wait until it is done; see: headrace jobs"
         ) from None
 
 
@@ -121,31 +121,24 @@ class _Run:
         """Remove what a run that was ended left, and files that were replaced long enough ago."""
         for left in self._folder.glob("run-*"):
             shutil.rmtree(left, ignore_errors=True)
-        known: set[str] = set()
         for date in self._catalogue.days():
             manifest = self._catalogue.manifest(date)
-            known |= {file.key for file in manifest.files}
             gone = {each.key for each in manifest.replaced if each.at_ms + self._grace_ms <= self._now_ms}
             for key in gone:
                 self._bucket.delete(key)
             if gone:
                 self._catalogue.forget(gone)
             self._summary.deleted += len(gone)
-        path = self._folder / _PENDING
-        if path.exists():
-            for key in msgspec.json.decode(path.read_bytes(), type=list[str]):
-                if key not in known:
-                    self._bucket.delete(key)
-            path.unlink()
+        remove_unfinished(self._bucket, self._folder, self._catalogue)
 
     def _round(self, infos: Sequence[ObjectInfo], work: Path) -> None:
         with connected(work, self._limits) as connection:
-            staged = Staging(connection, self._bucket, work, self._typed)
+            staged = Staging(connection, self._bucket, work, self._typed, erased=erasures.read(self._bucket))
             staged.add(info.key for info in infos)
             self._problems(staged.problems)
             events = staged.events
             outcomes = self._days(connection, staged, work)
-        self._publish(outcomes)
+        publish(self._bucket, self._folder, self._catalogue, outcomes, self._now_ms)
         self._count(staged, events, outcomes)
         self._finish(staged, {info.key: info for info in infos})
 
@@ -184,17 +177,6 @@ class _Run:
                 )
         return unreadable
 
-    def _publish(self, outcomes: Sequence[day.Outcome]) -> None:
-        """Put the files in the bucket, then in the catalogue."""
-        written = [each for outcome in outcomes for each in outcome.written]
-        path = self._folder / _PENDING
-        disk.write_file(path, msgspec.json.encode([each.file.key for each in written]))
-        for each in written:
-            self._bucket.put_file(each.file.key, each.path)
-        for outcome in outcomes:
-            self._catalogue.change(outcome.day, lambda manifest, one=outcome: one.applied(manifest, self._now_ms))  # type: ignore[misc]
-        path.unlink()
-
     def _finish(self, staged: Staging, infos: Mapping[str, ObjectInfo]) -> None:
         """Note which records are compacted, and tag their objects: from now on they may be deleted."""
         runs: dict[str, list[Run]] = {}
@@ -231,6 +213,31 @@ _PUT_BACK = (
     "Put it back from a backup under the same name. What is new for its day goes to another file meanwhile, "
     "so nothing is lost or doubled."
 )
+
+
+def publish(
+    bucket: Bucket, folder: Path, known: catalogue.Catalogue, outcomes: Sequence[day.Outcome], now_ms: int
+) -> None:
+    """Put files in the bucket, then in the catalogue; the lock is held. What a crash leaves is no reader's."""
+    written = [each for outcome in outcomes for each in outcome.written]
+    path = folder / _PENDING
+    disk.write_file(path, msgspec.json.encode([each.file.key for each in written]))
+    for each in written:
+        bucket.put_file(each.file.key, each.path)
+    for outcome in outcomes:
+        known.change(outcome.day, lambda manifest, one=outcome: one.applied(manifest, now_ms))  # type: ignore[misc]
+    path.unlink()
+
+
+def remove_unfinished(bucket: Bucket, folder: Path, known: catalogue.Catalogue) -> None:
+    """Delete files that never came into the catalogue, of a `publish` that was ended; the lock is held."""
+    path = folder / _PENDING
+    if path.exists():
+        listed = {file.key for date in known.days() for file in known.manifest(date).files}
+        for key in msgspec.json.decode(path.read_bytes(), type=list[str]):
+            if key not in listed:
+                bucket.delete(key)
+        path.unlink()
 
 
 def pending(bucket: Bucket) -> Iterator[ObjectInfo]:

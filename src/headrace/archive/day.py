@@ -71,15 +71,15 @@ def write(
     if not events:
         return Outcome(day, (), (), 0)
     known = f"UNION ALL SELECT {_IDENTITY} FROM {merged}" if merged else ""
-    due = _one(connection, f"SELECT {_CHECK} FROM (SELECT {_IDENTITY} FROM fresh {known})")
+    due = _one(connection, f"SELECT {CHECK} FROM (SELECT {_IDENTITY} FROM fresh {known})")
     rows = _rows_sql(new, merged, compared)
     (count,) = _one(connection, f"SELECT count(*) FROM {rows}")
     path = folder / f"{uuid4().hex}.parquet"
     copy(connection, first_of_each_sql(rows, tuple(names), has_copies=count != due[0]), path)
     connection.execute("DROP TABLE fresh")
     paths = _split(connection, path, tuple(names))
-    files = [_described(connection, day, path, tuple(names), plan.unchecked) for path in paths]
-    found = _one(connection, f"SELECT {_CHECK} FROM {parquet_sql([str(path) for path in paths])}")
+    files = [described(connection, day, path, tuple(names), plan.unchecked) for path in paths]
+    found = _one(connection, f"SELECT {CHECK} FROM {parquet_sql([str(path) for path in paths])}")
     if found != due:
         raise HeadraceError(
             f"The new file of {day} does not hold what it should ({found[0]:,} events, not {due[0]:,}).",
@@ -88,7 +88,7 @@ def write(
     return Outcome(day, tuple(map(Written, files, paths)), plan.merged, events)
 
 
-_CHECK = f"count(*), bit_xor(hash({_IDENTITY})), sum(hash({_IDENTITY}) % 1000003)"
+CHECK = f"count(*), bit_xor(hash({_IDENTITY})), sum(hash({_IDENTITY}) % 1000003)"
 
 
 def _all_typed(files: Sequence[File], typed: tuple[str, ...]) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ def _split(connection: Any, path: Path, names: tuple[str, ...]) -> list[Path]:
     return paths
 
 
-def _described(connection: Any, day: str, path: Path, names: tuple[str, ...], unchecked: bool) -> File:
+def described(connection: Any, day: str, path: Path, names: tuple[str, ...], unchecked: bool) -> File:
     """Return what the catalogue says of a file, from what was written."""
     times = "epoch_us(min(time)), epoch_us(max(time)), epoch_us(min(arrived_at)), epoch_us(max(arrived_at))"
     source = parquet_sql([str(path)])

@@ -4,7 +4,7 @@ The same records make the same objects, in name and bytes: a batch that is repea
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import NamedTuple
@@ -59,7 +59,9 @@ class Name(NamedTuple):
     digest: str
 
 
+Change = Callable[[Line], tuple[str, bytes] | None]
 _lines = msgspec.json.Decoder(Line).decode_lines
+_line = msgspec.json.Decoder(Line).decode
 
 
 class _Group(msgspec.Struct):
@@ -92,6 +94,28 @@ def objects(records: Iterable[LambdaRecord]) -> list[RawObject]:
 def lines(body: bytes) -> list[Line]:
     """Return the records of a raw object; raises zstandard.ZstdError where it is damaged."""
     return _lines(zstandard.ZstdDecompressor().decompress(body))
+
+
+def rewritten(key: str, name: Name, content: bytes, change: Change) -> RawObject | None:
+    """Return an object with some of its lines changed, the others as they were; None if none is.
+
+    `content` is what its body compresses; `change` returns a line's new partition key and data, None to leave it.
+    """
+    texts, changes = [], 0
+    for text in content.splitlines(keepends=True):  # no line has a break in it
+        line = _line(text)
+        changed = change(line)
+        if changed is not None:
+            changes += 1
+            head, data = _head(line.stream, line.shard), _data(pybase64.b64encode(changed[1]).decode())
+            sent_as = jsontext.encode(changed[0]).decode()
+            text = f'{head}{line.seq}","key":{sent_as},"arrived_us":{line.arrived_us},{data}}}\n'.encode()
+        texts.append(text)
+    if not changes:
+        return None
+    body = _compressor.compress(b"".join(texts))
+    digest = sha256(body).hexdigest()[:16]
+    return RawObject(f"{key.removesuffix(f'{name.digest}{SUFFIX}')}{digest}{SUFFIX}", body)
 
 
 def parse_key(key: str) -> Name | None:

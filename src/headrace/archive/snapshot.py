@@ -18,11 +18,12 @@ from typing import Any
 from uuid import uuid4
 
 from headrace import disk
-from headrace.archive import catalogue, columns, compaction, staging
+from headrace.archive import catalogue, columns, compaction, erasures, staging
 from headrace.archive.base import Bucket
 from headrace.archive.catalogue import File, Range, day_of
 from headrace.archive.columns import name_sql, names_sql, schema, text_sql
 from headrace.archive.engine import DEFAULT, Limits, connected, parquet_sql
+from headrace.archive.erasures import Erasure
 from headrace.archive.sorting import copy, days_of, first_of_each_sql, on_day_sql
 from headrace.archive.staging import Problem, Staging
 from headrace.errors import InvalidObjectState, NotFound, Unavailable
@@ -145,6 +146,7 @@ class _Taking:
         self._leave_out_cold = leave_out_cold
         self._limits = limits
         self._cold: list[str] = []
+        self._erased: tuple[Erasure, ...] = ()
 
     def take(self) -> Snapshot:
         """Take it, and take it again if an object went before it could be read."""
@@ -157,11 +159,15 @@ class _Taking:
         raise Unavailable("Objects of the archive go faster than they can be read.", "Try again.")
 
     def _take(self) -> Snapshot:
+        self._erased = erasures.read(self._bucket)
         raw = [info.key for info in compaction.pending(self._bucket)]  # before the catalogue
         days = [day for day in self._catalogue.days() if self._wanted.wants_day(day)]
         files = [file for day in days for file in self._catalogue.manifest(day).files if self._wanted.wants(file)]
-        checked = {file: path for file in files if not file.unchecked and (path := self._path(file))}
-        unchecked = {file: path for file in files if file.unchecked and (path := self._path(file))}
+        # A file that was cold when something of it was erased may hold it still: it is looked through as well.
+        cut = {key for each in self._erased for key in each.cold}
+        paths = {file: path for file in files if (path := self._path(file))}
+        checked = {file: path for file, path in paths.items() if not file.unchecked and file.key not in cut}
+        unchecked = {file: path for file, path in paths.items() if file not in checked}
         typed = columns.typed((*self._typed, *(name for file in files for name in file.typed)))
         has_rest = bool(raw or unchecked or not checked)
         found: dict[str, list[str]] = {}
@@ -221,14 +227,15 @@ class _Taking:
         """
         where = _where(self._wanted)
         with connected(self._work, self._limits) as connection:
-            staged = Staging(connection, self._bucket, self._work, typed)
+            staged = Staging(connection, self._bucket, self._work, typed, erased=self._erased)
             staged.add(raw)
             if staged.removed:
                 raise _Removed
             problems += staged.problems
             select = f"SELECT * FROM {staging.TABLE}{where}"
             if unchecked:
-                older = f"SELECT *, 0 AS part FROM {parquet_sql(unchecked)}{where}"
+                kept = f"(FROM {parquet_sql(unchecked)} WHERE {erasures.kept_sql(self._erased)})"
+                older = f"SELECT *, 0 AS part FROM {kept}{where}"
                 select = f"{older} UNION ALL BY NAME SELECT *, 1 AS part FROM ({select})"
             connection.execute(f"CREATE TEMP TABLE rest AS {select}")
             connection.execute("ALTER TABLE rest ADD COLUMN IF NOT EXISTS part INTEGER")

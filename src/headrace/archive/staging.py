@@ -11,6 +11,7 @@ import zstandard
 from headrace.archive import exact, raw, regular
 from headrace.archive.base import Bucket
 from headrace.archive.columns import name_sql, schema, text_sql, texts_sql
+from headrace.archive.erasures import Erasure, kept_sql
 from headrace.errors import NotFound, UsageError
 from headrace.record import parse_sequence_number
 
@@ -51,7 +52,8 @@ class Object(NamedTuple):
 class Staging:
     """Fills the view `staged` of a connection, whose columns are those of compacted files; `folder` is for files.
 
-    `shapes_max` is how many shapes SQL is made for; with 0 everything is decoded exactly, one by one.
+    `shapes_max` is how many shapes SQL is made for; with 0 everything is decoded exactly, one by one. Events that were
+    `erased` are none of the view's.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Staging:
         typed: tuple[str, ...],
         *,
         shapes_max: int = SHAPES_MAX,
+        erased: Sequence[Erasure] = (),
     ) -> None:
         self._connection = connection
         self._bucket = bucket
@@ -78,7 +81,8 @@ class Staging:
         columns = ", ".join(f"{name_sql(name)} {kind}" for name, kind in schema(typed).items())
         connection.execute(f"CREATE OR REPLACE TABLE decoded ({columns}, is_regular BOOLEAN, object BIGINT)")
         connection.execute(
-            f"CREATE OR REPLACE VIEW {TABLE} AS SELECT * EXCLUDE (is_regular, object) FROM decoded WHERE is_regular"
+            f"CREATE OR REPLACE VIEW {TABLE} AS SELECT * EXCLUDE (is_regular, object) FROM decoded "
+            f"WHERE is_regular AND {kept_sql(erased)}"
         )
 
     def add(self, keys: Iterable[str]) -> None:

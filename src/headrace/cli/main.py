@@ -22,7 +22,7 @@ COMMANDS = {
     "history": ("devices", "Show the events of DEVICE in a range of time."),
     "aggregates": ("devices", "Show what jobs have computed of DEVICE's readings, by hour or day."),
     "config": ("devices", "Show or write the configuration of DEVICE."),
-    "devices": ("registry", "The registry of devices: list, label, import and retire them."),
+    "devices": ("registry", "The registry of devices: list, label, import, retire, erase them."),
     "invoke": ("invoke", "Call FUNCTION and print its answer, which is JSON."),
     "logs": ("logs", "Show the log of FUNCTION, or of a process."),
     "failures": ("failures", "Show and replay what functions failed on."),

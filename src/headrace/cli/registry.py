@@ -1,5 +1,6 @@
 """`headrace devices`: the registry of devices."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,20 @@ import click
 
 from headrace.cli.backend import Backend
 from headrace.cli.options import endpoint_option, json_option, with_backend
-from headrace.cli.output import Progress, print_json, printable, table
+from headrace.cli.output import Progress, note, print_json, printable, table
 from headrace.errors import UsageError
 
 CHUNK = 2000  # devices of an import in one request
+NOT_TOUCHED = """Not touched are:
+  files that were replaced, for an hour, as readers may have them open; the next compaction deletes them then
+  the stream's log, until its retention ends: what is of the device in it is not read again
+  bills that are closed, backups, exports made before, and the logs of functions"""
 
 
 @click.group("devices")
 @endpoint_option
 def devices_command() -> None:
-    """The registry of devices: list, label, import and retire them."""
+    """The registry of devices: list, label, import, retire, erase them."""
 
 
 @devices_command.command("add")
@@ -110,6 +115,53 @@ def retire_command(backend: Backend, device: str, as_json: bool) -> None:
     show` tells. `devices add DEVICE` brings it back.
     """
     _show(backend.post("devices/retire", {"device_id": _text(device)}), as_json)
+
+
+@devices_command.command("erase")
+@click.argument("device")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@with_backend
+def erase_command(backend: Backend, device: str, yes: bool, as_json: bool) -> None:
+    """Erase everything that came from DEVICE until now: it can't be undone.
+
+    Table, archive, reports, warehouse and failures. What it sends from now on is a new device's. If this is interrupted
+    or says that something is left, run it again.
+    """
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("This erases for good, and nobody can be asked here.", "Add --yes if that is meant.")
+        click.confirm(f"Erase everything of {printable(_text(device))} for good?", abort=True)
+    note("erasing; this takes a minute or more while events come in")
+    done = backend.post("devices/erase", {"device_id": _text(device)}, timeout_s=None)
+    if as_json:
+        print_json(done)
+        return
+    rows = [(place, text) for place, text in _erased(done) if text]
+    width = max((len(place) for place, _ in rows), default=0)
+    click.echo("\n".join(f"{place.ljust(width)}  {text}" for place, text in rows) or "nothing of it was found")
+    for key in done["cold"]:
+        note(f"cold, so it may hold some still: headrace archive restore {key}, then erase again")
+    for text in done["left"]:
+        note(text)
+    click.echo(f"What arrived before {done['before']} is erased. {NOT_TOUCHED}")
+
+
+def _erased(done: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what was done, place by place; no text where there was nothing."""
+
+    def said(text: str, *names: str) -> str:
+        return text.format(*(f"{done[name]:,}" for name in names)) if any(done[name] for name in names) else ""
+
+    return [
+        ("table", said("{} events, {} aggregates deleted", "table_events", "table_aggregates")),
+        ("registry", said("{} items deleted", "registry_items")),
+        ("raw archive", said("{} records emptied, {} objects written anew", "raw_records", "raw_objects")),
+        ("archive", said("{} events taken out, {} files written anew", "file_events", "files")),
+        ("reports", said("{} rows taken out of {} objects", "report_rows", "reports")),
+        ("failures", said("{} documents emptied", "failures")),
+        ("warehouse", said("{} rows deleted", "warehouse_rows")),
+    ]
 
 
 def _pages(backend: Backend, query: list[tuple[str, str]], limit: int | None) -> Iterator[dict[str, Any]]:

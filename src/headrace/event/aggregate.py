@@ -6,6 +6,7 @@ most streams never see one.
 
 import hashlib
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -48,3 +49,16 @@ def _messages() -> tuple[Any, type[Exception]]:
 
     sys.path[:] = path
     return package.messages_pb2.AggregatedRecord, package.google.protobuf.message.DecodeError
+
+
+def replaced(data: bytes, texts: Sequence[bytes], keys: Mapping[str, str]) -> bytes:
+    """Return an aggregate (one that `user_records` reads) with these texts in its records, and keys renamed."""
+    record_type, _ = _messages()
+    aggregate = record_type()
+    aggregate.ParseFromString(data[len(MAGIC) : -_DIGEST_BYTES])
+    for place, key in enumerate(aggregate.partition_key_table):
+        aggregate.partition_key_table[place] = keys.get(key, key)
+    for record, text in zip(aggregate.records, texts, strict=True):
+        record.data = text
+    message: bytes = aggregate.SerializeToString()
+    return MAGIC + message + hashlib.md5(message, usedforsecurity=False).digest()

@@ -7,11 +7,14 @@ GET  /_headrace/devices/show?device=      the same of one device, its configurat
 POST /_headrace/devices/add               {"device_id", "labels"}: registered with these labels beside those it had
 POST /_headrace/devices/import            {"devices": [{"device_id", "labels"}, …]}: the same for many
 POST /_headrace/devices/retire            {"device_id"}
+POST /_headrace/devices/erase             {"device_id"}: answers what `erase.Done` says when it is done
 
 Devices come in the order of the table: shorter ids first, then by bytes. `next` is what `after` takes.
 """
 
 import asyncio
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -19,9 +22,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from headrace import clock, device_registry
+from headrace import clock, device_registry, rpc
 from headrace.device_registry import INFO, Info, Named
-from headrace.errors import Conflict, NotFound, UsageError
+from headrace.errors import Conflict, NotFound, Unavailable, UsageError
 from headrace.event import SORT_END, SORT_START, public
 from headrace.settings import Layout
 from headrace.system import System
@@ -45,6 +48,12 @@ class _Device(msgspec.Struct):
     labels: dict[str, str] = {}
 
 
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """Which device to erase."""
+
+    device_id: str
+
+
 class _Import(msgspec.Struct):
     devices: list[_Device]
 
@@ -55,6 +64,8 @@ class Devices:
     def __init__(self, layout: Layout, system: System) -> None:
         declared = {table.name for table in system.tables}
         self._declared = {EVENTS, DEVICES} <= declared
+        self._erasing = asyncio.Lock()
+        self._gateway_log = layout.logs / "gateway.log"
         self._registry = Registry(
             LocalTable.connect(DEVICES, layout.table_socket), LocalTable.connect(EVENTS, layout.table_socket)
         )
@@ -77,14 +88,39 @@ class Devices:
                 return await self._answer(self._import, request)
             case "POST", ["devices", "retire"]:
                 return await self._answer(lambda: self._registry.retire(json_body(request, _Device).device_id))
+            case "POST", ["devices", "erase"]:
+                # It goes on where nobody waits for it any more: half an erase is the worst that there is.
+                return await answer(asyncio.shield(asyncio.create_task(self._erase(request))))
         return nothing(request)
+
+    async def _erase(self, request: Request) -> dict[str, Any]:
+        """Erase in a process of its own, one device after the other."""
+        wanted = json_body(request, Wanted)
+        self._check()
+        device_registry.check_device_id(wanted.device_id)
+        async with self._erasing:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "headrace.app", "erase",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=None,
+                pass_fds=[int(os.environ["HEADRACE_LIFELINE_FD"])],
+            )  # fmt: skip
+            output, _ = await child.communicate(msgspec.json.encode(wanted))
+        if child.returncode != 0:
+            raise Unavailable("The erase was ended before it was done.", f"Erase again. See {self._gateway_log}.")
+        found: dict[str, Any] = msgspec.json.decode(output)
+        if "error" in found:
+            raise rpc.error_of(found["error"])
+        return found
+
+    def _check(self) -> None:
+        if not self._declared:
+            raise NotFound(
+                "The template declares no tables `events` and `devices`.", "Declare them as the built-in one does."
+            )
 
     async def _answer(self, work: Callable[..., object], *arguments: object) -> Response:
         def checked() -> object:
-            if not self._declared:
-                raise NotFound(
-                    "The template declares no tables `events` and `devices`.", "Declare them as the built-in one does."
-                )
+            self._check()
             return work(*arguments)
 
         return await answer(asyncio.to_thread(checked))
