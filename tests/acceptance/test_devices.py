@@ -1,13 +1,14 @@
 """The registry of devices and their erasure, by the command line, on a running backend."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.backend import Backend, backend
+from support.backend import ROOT, Backend, backend
 
 ODD = "a/../b'; DROP TABLE events; --\n\"é☃"
 LONG = "d" * 2048
@@ -96,3 +97,33 @@ def test_what_is_wrong_is_said_and_what_to_do(running: Backend, tmp_path: Path) 
     (tmp_path / "latin.csv").write_bytes(b"device_id\nB\xfchne\n")
     assert "latin.csv:2: not UTF-8" in refused(running, "import", str(tmp_path / "latin.csv"))
     assert running.cli("devices", "list", "--unregistered").stdout == "no devices that are not registered\n"
+
+
+def test_a_device_s_tenant_is_the_one_of_now(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    for name in ("functions", "reports"):
+        shutil.copytree(ROOT / name, project / name)
+    (project / "template.yaml").write_text((ROOT / "template.yaml").read_text())
+    tariffs, tenants = project / "reports" / "tariffs.csv", project / "reports" / "tenants.csv"
+    tariffs.write_text(
+        "tariff,valid_from,currency,meter,above,unit_price,free,minimum\nbasic,2020-01-01,EUR,events,0,0.01,0,0\n"
+    )
+    tenants.write_text(
+        "device_id,tenant,tariff,valid_from\na,old,basic,2020-01-01\na,acme,basic,2021-01-01\na,next,basic,2999-01-01\n"
+    )
+    with backend(tmp_path, project / "template.yaml", "--parameters", "RegisterDevices=false") as running:
+        assert running.cli("devices", "import", "-", check=False).returncode == 2
+        put(running, {"device_id": "a", "t": 1}, {"device_id": "b", "t": 1}, {"device_id": "c", "t": 1})
+        assert devices(running, "list") == []
+        assert [each["device_id"] for each in devices(running, "list", "--unregistered")] == ["a", "b", "c"]
+        devices(running, "add", "a")
+        devices(running, "add", "b")
+        assert [each["device_id"] for each in devices(running, "list", "--unregistered")] == ["c"]
+        shown = devices(running, "show", "a")
+        assert (shown["tenant"], shown["tariff"]) == ("acme", "basic")
+        assert [each["tenant"] for each in devices(running, "list")] == ["acme", None]
+        assert [each["device_id"] for each in devices(running, "list", "--tenant", "acme")] == ["a"]
+        assert devices(running, "list", "--tenant", "x' OR 1=1 --") == []
+        tenants.write_text("device_id,tenant,tariff,valid_from\nb,b's,none,2020-01-01\n")
+        assert "tenants.csv:2" in refused(running, "list", "--tenant", "acme")
+        assert [each["tenant"] for each in devices(running, "list")] == [None, None]

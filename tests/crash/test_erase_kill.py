@@ -1,5 +1,6 @@
 """An erase, killed before each of its changes: others' events are there once throughout, and the next erase ends it."""
 
+import contextlib
 import json
 import random
 import subprocess
@@ -60,6 +61,10 @@ class Site:
         assert ended.returncode in (0, -9), ended.stderr
         return ended.returncode, ended.stdout
 
+    def close(self) -> None:
+        self.events.close()
+        self.devices.close()
+
     def check_others(self) -> None:
         others = expected(*[each for each in self.sent if each["device_id"] != GONE])
         assert [found for found in self.archive.identities() if found[0] != GONE] == others
@@ -85,8 +90,10 @@ def item_of(sent: dict[str, str]) -> Item:
 
 
 def test_killed_before_every_change(tmp_path: Path) -> None:
-    with table_process(tmp_path / "table", tmp_path / "table.sock") as tables:
-        site = Site(tmp_path, tables)
+    with (
+        table_process(tmp_path / "table", tmp_path / "table.sock") as tables,
+        contextlib.closing(Site(tmp_path, tables)) as site,
+    ):
         site.fill()
         site.check_others()
         seed = random.randrange(2**32)

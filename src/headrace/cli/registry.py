@@ -37,6 +37,7 @@ def add_command(backend: Backend, device: str, labels: tuple[str, ...], as_json:
 
 @devices_command.command("list")
 @click.option("--label", "labels", metavar="K=V", multiple=True, help="Only devices with this label.")
+@click.option("--tenant", metavar="T", help="Only devices of this tenant now (reports/tenants.csv).")
 @click.option("--retired", is_flag=True, help="Those that are retired, which are left out otherwise.")
 @click.option("--unregistered", is_flag=True, help="Those that sent events and are not registered.")
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="How many at most; without it, all.")
@@ -45,22 +46,24 @@ def add_command(backend: Backend, device: str, labels: tuple[str, ...], as_json:
 def list_command(
     backend: Backend,
     labels: tuple[str, ...],
+    tenant: str | None,
     retired: bool,
     unregistered: bool,
     limit: int | None,
     as_json: bool,
 ) -> None:
     """List the registered devices: shorter ids first, then by their bytes."""
-    if unregistered and (labels or retired):
+    if unregistered and (labels or tenant is not None or retired):
         raise UsageError("What is not registered has no labels and is not retired.", "Use --unregistered alone.")
     query = [("label", f"{name}={value}") for name, value in _labels(labels).items()]
+    query += [("tenant", _text(tenant))] if tenant is not None else []
     query += [("retired", "1")] if retired else []
     query += [("unregistered", "1")] if unregistered else []
     found = list(_pages(backend, query, limit))
     if as_json:
         print_json(found)
     elif found:
-        click.echo(table(("device", "labels", "registered", "by", "retired"), [_row(each) for each in found]))
+        click.echo(table(("device", "tenant", "labels", "registered", "by", "retired"), [_row(each) for each in found]))
         click.echo(f"\n{len(found):,} devices")
     else:
         click.echo("no devices" + (" that are not registered" if unregistered else ""))
@@ -184,7 +187,7 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         return
     labels = ", ".join(f"{name}={value}" for name, value in found["labels"].items())
     lines = [("device", found["device_id"]), ("labels", labels or "none")]
-    lines += [(name, found[name]) for name in ("tenant", "tariff") if name in found]
+    lines += [(name, found[name]) for name in ("tenant", "tariff") if found[name] is not None]
     registered = f"{found['registered_at']}, by {found['registered_by']}" if found["registered_at"] else "no"
     lines.append(("registered", registered))
     if found["retired_at"]:
@@ -208,6 +211,7 @@ def _row(each: dict[str, Any]) -> list[object]:
     registered, retired = (each.get(name) for name in ("registered_at", "retired_at"))
     return [
         each["device_id"],
+        each["tenant"],
         labels,
         registered and registered[:19],
         each.get("registered_by"),

@@ -1,7 +1,8 @@
 """The registry of devices, as the command line and the console ask for it. Device ids stand in queries and bodies only.
 
 GET  /_headrace/devices?after=&limit=&label=k=v&retired=1   {"devices": [{"device_id", "labels", "registered_at",
-     &unregistered=1                                        "registered_by", "retired_at"}, …], "next": text or null}
+     &tenant=&unregistered=1                                "registered_by", "retired_at", "tenant", "tariff"}, …],
+                                                            "next": text or null}
 GET  /_headrace/devices/show?device=      the same of one device, its configuration's and state's version, its newest
                                           event, and how many events the table has of it
 POST /_headrace/devices/add               {"device_id", "labels"}: registered with these labels beside those it had
@@ -9,20 +10,26 @@ POST /_headrace/devices/import            {"devices": [{"device_id", "labels"}, 
 POST /_headrace/devices/retire            {"device_id"}
 POST /_headrace/devices/erase             {"device_id"}: answers what `erase.Done` says when it is done
 
-Devices come in the order of the table: shorter ids first, then by bytes. `next` is what `after` takes.
+Devices come in the order of the table: shorter ids first, then by bytes. `next` is what `after` takes. Tenant and
+tariff are those of now, by `tenants.csv`; they are null where a device is nobody's, or that file can't be used.
 """
 
 import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 
 from headrace import clock, device_registry, rpc
+from headrace.billing import files
+from headrace.billing.files import Book
+from headrace.billing.tenants import Assignment
 from headrace.device_registry import INFO, Info, Named
 from headrace.errors import Conflict, NotFound, Unavailable, UsageError
 from headrace.event import SORT_END, SORT_START, public
@@ -67,7 +74,9 @@ class Devices:
         self._erasing = asyncio.Lock()
         self._gateway_log = layout.logs / "gateway.log"
         self._registry = Registry(
-            LocalTable.connect(DEVICES, layout.table_socket), LocalTable.connect(EVENTS, layout.table_socket)
+            LocalTable.connect(DEVICES, layout.table_socket),
+            LocalTable.connect(EVENTS, layout.table_socket),
+            Tenants(Path(system.reports)),
         )
 
     def paths(self) -> list[tuple[str, Handler]]:
@@ -133,13 +142,12 @@ class Devices:
         after = query.get("after", [""])[-1] or None
         if query.get("unregistered", [""])[-1]:
             return self._registry.unregistered(after, int(limit))
-        return self._registry.registered(
-            after, int(limit), dict(labels), is_retired=bool(query.get("retired", [""])[-1])
-        )
+        tenant, is_retired = query.get("tenant", [None])[-1], bool(query.get("retired", [""])[-1])
+        return self._registry.registered(after, int(limit), dict(labels), tenant, is_retired=is_retired)
 
     def _add(self, request: Request) -> dict[str, Any]:
         device = json_body(request, _Device)
-        return described(device.device_id, self._registry.add(device.device_id, device.labels))
+        return self._registry.described(device.device_id, self._registry.add(device.device_id, device.labels))
 
     def _import(self, request: Request) -> dict[str, int]:
         devices = json_body(request, _Import).devices
@@ -151,9 +159,10 @@ class Devices:
 class Registry:
     """The tables `devices` and `events`, as the registry uses them. Its methods may take a while: use threads."""
 
-    def __init__(self, devices: Table, events: Table) -> None:
+    def __init__(self, devices: Table, events: Table, tenants: "Tenants") -> None:
         self._devices = devices
         self._events = events
+        self._tenants = tenants
 
     def add(self, device_id: str, labels: dict[str, str]) -> Info:
         """Register a device, or give one that is registered these labels as well; return what it is then."""
@@ -167,7 +176,7 @@ class Registry:
                 raise _unknown(device_id)
             return device_registry.retired(before, _now())
 
-        return described(device_id, self._change(device_id, changed))
+        return self.described(device_id, self._change(device_id, changed))
 
     def add_all(self, devices: Sequence[Named]) -> dict[str, int]:
         """Do what `add` does for each; return how many were new, changed and as they should be already."""
@@ -193,9 +202,13 @@ class Registry:
         counts["added"] = len(new)
         return counts
 
-    def registered(self, after: str | None, limit: int, labels: dict[str, str], *, is_retired: bool) -> dict[str, Any]:
-        """Return registered devices that have these labels: the retired ones, or the others."""
+    def registered(
+        self, after: str | None, limit: int, labels: dict[str, str], tenant: str | None, *, is_retired: bool
+    ) -> dict[str, Any]:
+        """Return registered devices that have these labels and this tenant: the retired ones, or the others."""
         found: list[dict[str, Any]] = []
+        if tenant is not None:
+            self._tenants.check()
         for looked_at, (device_id, items) in enumerate(self._partitions(after)):
             if len(found) == limit or looked_at == LOOKED_AT_MAX:
                 return {"devices": found, "next": after}
@@ -203,8 +216,10 @@ class Registry:
             info = device_registry.decode(items[INFO]) if INFO in items else None
             if info is None or (info.retired_at is not None) != is_retired:
                 continue
-            if all(info.labels.get(name) == value for name, value in labels.items()):
-                found.append(described(device_id, info))
+            row = self.described(device_id, info)
+            is_labelled = all(info.labels.get(name) == value for name, value in labels.items())
+            if is_labelled and (tenant is None or row["tenant"] == tenant):
+                found.append(row)
         return {"devices": found, "next": None}
 
     def unregistered(self, after: str | None, limit: int) -> dict[str, Any]:
@@ -216,7 +231,7 @@ class Registry:
                 return {"devices": found, "next": None}
             after = page[0].partition
             if self._info(after) is None:
-                found.append({"device_id": after, "labels": {}, "registered_at": None, "registered_by": None})
+                found.append(self.described(after, None))
             if len(found) == limit:
                 break
         return {"devices": found, "next": after}
@@ -230,13 +245,26 @@ class Registry:
         newest = self._events.query(device_id, SORT_START, SORT_END, 1, newest_first=True)
         if info is None and not newest and not any(versions.values()):
             raise _unknown(device_id)
-        return described(device_id, info) | {
+        return self.described(device_id, info) | {
             "registered": info is not None,
             "config_version": versions["config"],
             "state_version": versions["state"],
             "events": min(len(events), COUNTED_MAX),
             "more_events": len(events) > COUNTED_MAX,
             "last_event": msgspec.Raw(public(newest[0])) if newest else None,
+        }
+
+    def described(self, device_id: str, info: Info | None) -> dict[str, Any]:
+        """Return what is shown of a device in a list."""
+        assigned = self._tenants.of(device_id)
+        return {
+            "device_id": device_id,
+            "labels": info.labels if info else {},
+            "registered_at": info.registered_at if info else None,
+            "registered_by": info.registered_by if info else None,
+            "retired_at": info.retired_at if info else None,
+            "tenant": assigned.tenant if assigned else None,
+            "tariff": assigned.tariff if assigned else None,
         }
 
     def _info(self, device_id: str) -> Info | None:
@@ -275,15 +303,40 @@ class Registry:
                 yield device_id, found
 
 
-def described(device_id: str, info: Info | None) -> dict[str, Any]:
-    """Return what is shown of a registered device."""
-    return {
-        "device_id": device_id,
-        "labels": info.labels if info else {},
-        "registered_at": info.registered_at if info else None,
-        "registered_by": info.registered_by if info else None,
-        "retired_at": info.retired_at if info else None,
-    }
+class Tenants:
+    """Whose a device is now, by the project's `tenants.csv`, which is read again when it has changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: tuple[object, Book, UsageError | None] | None = None
+
+    def of(self, device_id: str) -> Assignment | None:
+        """Return whose a device is; None: nobody's, or the file can't be used."""
+        now = datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
+        return self._load()[0].tenants.at(device_id, now)
+
+    def check(self) -> None:
+        """Raise UsageError if the file can't be used."""
+        _, error = self._load()
+        if error is not None:
+            raise error
+
+    def _load(self) -> tuple[Book, UsageError | None]:
+        signature = [_signature(self._folder / name) for name in (files.TARIFFS, files.TENANTS)]
+        if self._read is None or self._read[0] != signature:
+            try:
+                self._read = signature, files.load(self._folder), None
+            except UsageError as error:
+                self._read = signature, Book(), error
+        return self._read[1:]
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _unknown(device_id: str) -> NotFound:
