@@ -78,7 +78,8 @@ def before_unwritten(decoded: Decoded, error: Throttled | Unavailable) -> int:
 
 
 def register(events: list[Event], registration: Registration) -> None:
-    if os.environ.get("REGISTER_DEVICES", "true").lower() != "false":
+    is_wanted = os.environ.get("REGISTER_DEVICES", "true").lower() != "false"
+    if is_wanted and not registration.knows({one.device_id for one in events}):
         registration.register({one.device_id: one.arrived_ms for one in reversed(events)})  # the first one's arrival
 
 

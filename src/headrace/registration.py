@@ -11,7 +11,7 @@ An erase first writes its item, then deletes. So what was put before the news we
 erase or told to whoever put it: nothing comes back, however often a record is delivered.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 
@@ -53,6 +53,10 @@ class Registration:
     def is_erased(self, device_id: str, arrived_ms: int) -> bool:
         """Return whether an event that arrived then is known to be erased."""
         return arrived_ms < self._erased.get(device_id, 0)
+
+    def knows(self, devices: Set[str]) -> bool:
+        """Return whether all of these are registered: nearly always so, and soon seen."""
+        return devices <= self._known
 
     def register(self, arrivals: Mapping[str, int]) -> None:
         """Register those devices that are not, by when an event of theirs arrived (milliseconds since 1970)."""

@@ -111,13 +111,23 @@ def test_a_device_is_erased_while_it_sends(tmp_path: Path, template: Path) -> No
                 client.put_records(StreamName="events", Records=records)
                 number += 20
 
-        sending = threading.Thread(target=send)
+        said: list[str] = []
+
+        def erase_another() -> None:
+            said.append(running.cli("devices", "erase", "pump-3", "--yes", "--json").stdout)
+
+        sending, other = threading.Thread(target=send), threading.Thread(target=erase_another)
         sending.start()
+        other.start()
+        running.cli("jobs", "run", "compact")
         try:
             done = json.loads(running.cli("devices", "erase", GONE, "--yes", "--json").stdout)
         finally:
             ended.set()
             sending.join()
+            other.join()
+        assert '"table_events": 9,' in said[0]
+        site.others = [each for each in site.others if each["device_id"] != "pump-3"]
         assert done["left"] == done["cold"] == []
         assert done["table_events"] >= 74 and done["table_aggregates"] > 0 and done["registry_items"] >= 1
         assert done["file_events"] >= 65 and done["files"] >= 2 and done["raw_records"] >= 20

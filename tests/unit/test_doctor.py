@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from headrace import cold_folder, disk
-from headrace.archive import transitions
+from headrace.archive import erasures, transitions
+from headrace.archive.erasures import Erasure
 from headrace.archive.local import LocalBucket
 from headrace.operations.doctor import examine
 from headrace.runtime.checkpoint import Checkpoint
@@ -281,3 +282,16 @@ def test_a_journal_that_is_damaged(data: Path, archived: LocalBucket) -> None:
     (problem,) = problems(data)
     assert "1 lines that can't be read" in problem
     assert archived.find("events/a").storage_class == "GLACIER"  # the later line stands
+
+
+def test_an_erase_that_has_not_ended_is_told(data: Path) -> None:
+    bucket = LocalBucket(data / "s3" / "archive")
+    erasures.write(bucket, Erasure("pump-1", 1))
+    assert findings(data) == [
+        "erasures: The device 'pump-1' is not erased everywhere: that was begun and has not ended."
+    ]
+    assert run("doctor", "--data", data).exit_code == 0
+    erasures.write(bucket, Erasure("pump-1", 2, finished=True))
+    assert findings(data) == []
+    bucket.put(erasures.KEY, b"{")
+    assert "can't be read" in findings(data)[0] and run("doctor", "--data", data).exit_code == 1

@@ -16,7 +16,8 @@ from pathlib import Path
 import msgspec
 
 from headrace import cold_folder, disk, rpc, shapes
-from headrace.archive import metadata
+from headrace.archive import erasures, metadata
+from headrace.archive.local import LocalBucket
 from headrace.errors import DataDirectoryError, HeadraceError, StorageError
 from headrace.runtime.checkpoint import Checkpoint
 from headrace.settings import DATA_FORMAT, Layout
@@ -121,6 +122,7 @@ class _Examination:
         yield from self._invokes()
         yield from self._table()
         yield from self._buckets()
+        yield from self._erasures()
 
     def _format(self) -> Iterator[Finding]:
         path = self._layout.version
@@ -284,6 +286,22 @@ class _Examination:
             yield Finding(
                 "cold folder", problem, "Put those files back there, from a backup or where they were moved to."
             )
+
+    def _erasures(self) -> Iterator[Finding]:
+        """Look for erases that were begun and have not ended, and for lists of them that stop every reader."""
+        for path in sorted(self._layout.buckets.glob(f"[!.]*/{erasures.KEY}")):
+            try:
+                found = erasures.read(LocalBucket(path.parent.parent))
+            except DataDirectoryError as error:
+                yield Finding("erasures", error.problem, error.hint)
+                continue
+            for each in found:
+                if not each.finished:
+                    problem = (
+                        f"The device {each.device_id!r} is not erased everywhere: that was begun and has not ended."
+                    )
+                    mend = "Nothing of it is shown from the archive. Erase it again: headrace devices erase DEVICE"
+                    yield Finding("erasures", problem, mend, serious=False)
 
 
 def _folders(folder: Path) -> list[Path]:
