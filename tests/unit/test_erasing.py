@@ -27,8 +27,7 @@ def archive(tmp_path: Path) -> Archive:
 
 def erase(archive: Archive, device: str = GONE, before_ms: int = LATER_MS) -> erasing.Archived:
     """Do what an erase does to the archive."""
-    erasure = Erasure(device, before_ms * 1000)
-    erasures.write(archive.bucket, erasure)
+    erasure = erasures.begin(archive.bucket, device, before_ms * 1000)
     done = erasing.erase(archive.bucket, archive.folder, erasure, wait_s=0.1)
     erasures.write(archive.bucket, Erasure(device, before_ms * 1000, tuple(done.cold), finished=True))
     return done
@@ -117,6 +116,8 @@ def test_a_cold_file_is_told_and_hidden_once_it_is_restored(archive: Archive, tm
     archive.bucket.restores.change({("archive", key): restored})
     assert transitions.bring_restored(archive.bucket, clock.now_ms()) == []
     assert archive.identities() == others(*sent), "it is there, and not shown"
+    erasures.begin(archive.bucket, GONE, LATER_MS * 1000)  # again, and that is ended at once
+    assert archive.identities() == others(*sent)
     archive.put(event(30))  # the day has a cold file: a new one is unchecked
     archive.compact()
     assert archive.identities() == others(*sent, event(30))

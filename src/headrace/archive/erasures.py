@@ -55,6 +55,14 @@ def read(bucket: Bucket) -> tuple[Erasure, ...]:
     )
 
 
+def begin(bucket: Bucket, device_id: str, before_us: int) -> Erasure:
+    """Note that a device is being erased, and return that; files that were cold before still count as such."""
+    cold = next((each.cold for each in read(bucket) if each.device_id == device_id), ())
+    erasure = Erasure(device_id, before_us, cold)
+    write(bucket, erasure)
+    return erasure
+
+
 def write(bucket: Bucket, erasure: Erasure) -> None:
     """Note an erasure, in the place of an earlier one of the device. One process does at a time."""
     others = [each for each in read(bucket) if each.device_id != erasure.device_id]

@@ -59,7 +59,11 @@ class Done(msgspec.Struct, kw_only=True):
 
 
 class Places(NamedTuple):
-    """Where a device's data is. `pending` counts records that came before a moment and functions are not done with."""
+    """Where a device's data is.
+
+    `keep_usage` has bills keep what they need of the device. `arriving` returns what counts the records that have come
+    by then and that functions are not done with.
+    """
 
     archive: Bucket
     folder: Path
@@ -70,6 +74,7 @@ class Places(NamedTuple):
     reports: Sequence[str]  # the names of those that there may be
     warehouse: Callable[[str], int]
     arriving: Callable[[], Callable[[], int]]
+    keep_usage: Callable[[str], object] = lambda device_id: None
 
 
 def erase(places: Places, device_id: str, *, arriving_s: float = ARRIVING_S, job_s: float = JOB_S) -> Done:
@@ -78,10 +83,10 @@ def erase(places: Places, device_id: str, *, arriving_s: float = ARRIVING_S, job
     disk.make_folder(places.folder)
     with disk.held_file(places.folder / "erase.lock"):  # one at a time; others wait
         erasing.clean(places.folder)
+        places.keep_usage(device_id)  # while all of it is there
         before_ms = clock.now_ms()
         done = Done(device_id=device_id, before=clock.rfc3339_ms(before_ms))
-        noted = erasures.Erasure(device_id, before_ms * 1000)
-        erasures.write(places.archive, noted)
+        noted = erasures.begin(places.archive, device_id, before_ms * 1000)
         add_erasure(places.devices, Erasure(device_id, before_ms))
         _await_arriving(places, done, arriving_s)
         archived = erasing.erase(places.archive, places.folder, noted)
