@@ -38,7 +38,9 @@ class Site:
         archive.compact()
         archive.put(*self.sent[9:])
         archive.put(json.dumps([event(1), event(2)]).encode())
-        self.events.put([*map(item_of, self.sent), Item(GONE, "aggregate#hour#x#t", b"{}")])
+        self.events.put(
+            [*map(item_of, self.sent), Item(GONE, "aggregate#hour#x#t", b"{}"), Item(GONE, "bill#2026-07", b"{}")]
+        )
         for device in (GONE, "pump-2"):
             info = Info(1, "2026-07-25T17:20:00.123Z", "event", {"a": "b"})
             self.devices.put([item(device, info), Item(device, "config", b'{"version":1,"config":{}}')])
@@ -74,7 +76,8 @@ class Site:
 
     def check_gone(self) -> None:
         assert all(found[0] != GONE for found in self.archive.identities())
-        assert all(each.partition != GONE for table in (self.events, self.devices) for each in table.scan(None, 1000))
+        found = [each for table in (self.events, self.devices) for each in table.scan(None, 1000)]
+        assert [each.sort for each in found if each.partition == GONE] == ["bill#2026-07"], "no device's"
         rows = duckdb.sql(f"SELECT device_id FROM '{self.folder}/s3/archive/reports/*/*/*.parquet'").fetchall()
         assert rows == [("pump-2",)]
         documents = [json.loads(path.read_text()) for path in (self.folder / "s3" / "failures").rglob("*.000000")]

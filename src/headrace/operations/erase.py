@@ -17,7 +17,7 @@ from headrace.archive import erasing, erasures
 from headrace.archive.base import Bucket
 from headrace.archive.local import LocalBucket
 from headrace.errors import Conflict, DataDirectoryError, HeadraceError, InvalidObjectState, NotFound
-from headrace.event import SORT_START, times
+from headrace.event import SORT_END, SORT_START, times
 from headrace.jobs import days, history, report
 from headrace.operations import erase_failures
 from headrace.operations.devices import Wanted
@@ -26,16 +26,16 @@ from headrace.registration import Erasure, add_erasure, is_before
 from headrace.settings import Layout
 from headrace.stream.reader import Reader
 from headrace.system import System
-from headrace.table.base import SORT_BYTES_MAX, Item, Table
+from headrace.table.base import Item, Table
 from headrace.table.local import LocalTable
 
 ARRIVING_S = 60.0  # for functions to be done with what had arrived
 JOB_S = 300.0  # for a report's job that is at work
 WAREHOUSE_S = 60.0  # for its process to answer
 BILLS = "bill"  # reports of that name hold accounts
+AGGREGATES = "aggregate#"
 _PAGE = 1000
 _PAUSE_S = 0.2
-_ALL = "\U0010ffff" * (SORT_BYTES_MAX // 4)
 
 
 class Done(msgspec.Struct, kw_only=True):
@@ -176,9 +176,9 @@ def _job_lock(folder: history.Folder, name: str, seconds: float) -> Iterator[Non
 
 def _erase_items(places: Places, device_id: str, before_ms: int, done: Done) -> None:
     """Delete a device's items: events and a registration from before, aggregates, configuration and state."""
-    start = "\0"
-    while page := places.events.query(device_id, start, _ALL, _PAGE):
-        gone = [item for item in page if not item.sort.startswith(SORT_START) or _is_before(item, before_ms)]
+    start = AGGREGATES  # they stand before the events; what else a partition has is no device's
+    while page := places.events.query(device_id, start, SORT_END, _PAGE):
+        gone = [item for item in page if _is_of_device(item, before_ms)]
         places.events.delete([(device_id, item.sort) for item in gone])
         events = sum(item.sort.startswith(SORT_START) for item in gone)
         done.table_events += events
@@ -198,7 +198,10 @@ class _Arrived(msgspec.Struct):
     arrived_at: str
 
 
-def _is_before(item: Item, before_ms: int) -> bool:
+def _is_of_device(item: Item, before_ms: int) -> bool:
+    """Return whether an item is an aggregate, or an event from before."""
+    if not item.sort.startswith(SORT_START):
+        return item.sort.startswith(AGGREGATES)
     arrived = msgspec.json.decode(item.attributes, type=_Arrived).arrived_at
     return times.from_text(arrived) < times.from_us(before_ms * 1000)
 
