@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import tarfile
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
-from headrace.deploy import package
+from headrace.deploy import environment, package
 from headrace.deploy.wheels import Target
 from support.command_line import run
 
@@ -63,6 +65,33 @@ def test_a_package_for_here_runs_unpacked_without_anything_else(tmp_path: Path) 
     environment = {"PYTHONPATH": str(tmp_path / "task"), "ARCHIVE_BUCKET": "archive"}
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.startswith("put raw/dt=2023-11-14/hour=22/events-shardId-000000000000-1-1-1-"), done.stderr
+
+
+def test_wheels_that_can_not_be_had_are_an_error_that_says_why(tmp_path: Path) -> None:
+    offline = {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "cache"), "PIP_NO_INDEX": "1"}
+    result = run("package", "store", "--template", str(ROOT / "template.yaml"), "--to", str(tmp_path), env=offline)
+    assert result.exit_code == 1
+    assert "can't be had" in result.stderr and "package index" in result.stderr
+
+
+def test_the_environment_of_jobs_is_the_same_every_time_and_has_headrace_in_it(tmp_path: Path) -> None:
+    entry = tmp_path / "job.py"
+    entry.write_text("print(1)\n")
+    made = [environment.jobs(ROOT / "reports", entry, ("msgspec",)) for _ in range(2)]
+    assert made[0] == made[1]
+    prefix, objects = made[0]
+    keys = {each.key.removeprefix(f"{prefix}/"): each.body for each in objects}
+    assert keys["emr/job.py"] == b"print(1)\n"
+    assert {f"reports/{path.name}" for path in (ROOT / "reports").glob("*.sql")} <= set(keys)
+    with tarfile.open(fileobj=BytesIO(keys["emr/environment.tar.gz"])) as archive:
+        names = set(archive.getnames())
+        library = next(name for name in names if name.startswith("msgspec/") and name.endswith(".so"))
+        found = archive.extractfile(library)
+        assert found is not None and int.from_bytes(found.read(20)[18:20], "little") == _AARCH64
+    assert {"headrace/__init__.py", "headrace/archive/compaction.py"} <= names
+    assert "cpython-311" in library and not [name for name in names if "__pycache__" in name]
+    entry.write_text("print(2)\n")
+    assert environment.jobs(ROOT / "reports", entry, ("msgspec",))[0] != prefix
 
 
 def test_a_function_that_there_is_not_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from headrace.archive import forecast
 from headrace.cli.cost import rate_s
 from headrace.cost import assumptions, choices, model, prices, project
 from headrace.cost.assumptions import Assumptions, Traffic
@@ -231,6 +232,14 @@ def test_every_assumption_has_a_meaning_and_every_price_a_source() -> None:
     assert set(assumptions.MEANING) == set(Assumptions.__struct_fields__)
     found = prices.load()
     assert {each.source for each in found.prices.values()} <= set(found.sources)
+
+
+def test_both_price_files_say_the_same_of_storage() -> None:
+    cold, ours = forecast.prices(), prices.load()
+    for name in ("STANDARD", "GLACIER", "DEEP_ARCHIVE"):
+        assert ours.of(f"archive_{name.lower()}_gb") == cold.storage_gb_month[name].price
+    for name in ("GLACIER", "DEEP_ARCHIVE"):
+        assert ours.of(f"archive_to_{name.lower()}") * 1000 == pytest.approx(cold.transitions_per_1000[name].price)
 
 
 def test_a_price_file_that_lacks_prices(tmp_path: Path) -> None:

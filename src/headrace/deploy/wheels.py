@@ -103,7 +103,7 @@ def _installer(target: Target) -> list[str]:
                 "--python-platform", platform, "--link-mode", "copy"]  # fmt: skip
     if subprocess.run([sys.executable, "-m", "pip", "--version"], check=False, capture_output=True).returncode:
         raise HeadraceError("There is neither uv nor pip to fetch wheels with.", "Install one: pip install uv.")
-    platforms = [f"manylinux_{glibc}_{target.machine}" for glibc in {target.glibc, "2_17", "2_5"}]
+    platforms = [f"manylinux_{glibc}_{target.machine}" for glibc in dict.fromkeys((target.glibc, "2_17", "2_5"))]
     platforms.append(f"manylinux2014_{target.machine}")
     return [sys.executable, "-m", "pip", "install", "--implementation", "cp", "--python-version", target.python,
             "--no-compile", "--disable-pip-version-check",
