@@ -9,7 +9,7 @@ import pytest
 from headrace.deploy import project, rewrite, state
 from headrace.deploy.aws import is_one_machine, problem
 from headrace.deploy.changes import Change, changes, render
-from headrace.errors import Conflict, HeadraceError, NotFound, TemplateError, Throttled, Unavailable
+from headrace.errors import Conflict, HeadraceError, NotFound, TemplateError, Throttled, Unavailable, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -220,6 +220,16 @@ def test_another_stack_has_names_of_its_own(tmp_path: Path) -> None:
     assert found == {"NamePrefix": "blue-", "ArtifactsBucket": "code", "ArtifactsPrefix": "jobs/1"}
     assert "NamePrefix" not in project.parameters(prepared(template), "headrace", "code", {}, {})
     assert project.parameters(prepared(template), "blue", "code", {}, {"NamePrefix": "x"})["NamePrefix"] is None
+
+
+def test_a_long_name_wants_a_prefix(tmp_path: Path) -> None:
+    template = tmp_path / "template.yaml"
+    template.write_text("Parameters: {NamePrefix: {Type: String}}\nResources: {S: {Type: AWS::Kinesis::Stream}}\n")
+    with pytest.raises(UsageError, match="too long"):
+        project.parameters(prepared(template), "a" * 30, "code", {}, {})
+    found = project.parameters(prepared(template), "a" * 30, "code", {"NamePrefix": "b-"}, {})
+    assert found["NamePrefix"] == "b-"
+    assert project.parameters(prepared(template), "Blue", "code", {}, {})["NamePrefix"] == "blue-"
 
 
 def test_what_a_deletion_leaves() -> None:

@@ -12,7 +12,7 @@ from headrace.deploy import stack as stacks
 from headrace.deploy.aws import Aws
 from headrace.deploy.changes import Change
 from headrace.deploy.stack import Plan, Stack
-from headrace.errors import Conflict, HeadraceError, NotFound
+from headrace.errors import Conflict, HeadraceError, NotFound, UsageError
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 STACK_ID = "arn:aws:cloudformation:us-east-1:1:stack/s/1"
@@ -168,6 +168,12 @@ def test_a_failure_ends_with_the_first_reason(stub: Stubber) -> None:
     ) as raised:
         list(stack(stub).execute(Plan("CREATE", "c", ())))
     assert "NamePrefix" in raised.value.hint
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "../a", "a" * 200, "é", "a;b"])
+def test_names_that_are_none(stub: Stubber, name: str) -> None:
+    with pytest.raises(UsageError, match="no name of a stack"):
+        Stack(Aws(clients={"cloudformation": stub.client}), name)
 
 
 def test_no_stack_is_an_error_where_one_is_needed(stub: Stubber) -> None:

@@ -85,7 +85,7 @@ def design(declared: Declared) -> Design:
         read_units=_number(throughput.get("ReadCapacityUnits"), 0),
         utilisation=_utilisation(by_type),
         ttl_days=max((_number(each.get("EVENTS_TTL_DAYS"), FOREVER) for each in variables), default=FOREVER),
-        recovery=bool(table.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled")),
+        recovery=_truth(table.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled")),
         readings=tuple(sorted(readings)),
         metrics=len(readings) + METRICS_OF_STORE if readers else 0,
         alarm_metrics=sum(_alarm_metrics(each.properties) for each in by_type.get("AWS::CloudWatch::Alarm", [])),
@@ -243,6 +243,11 @@ def _fleets(value: object) -> Iterator[Mapping[str, Any]]:
     elif isinstance(value, list):
         for each in value:
             yield from _fleets(each)
+
+
+def _truth(value: object) -> bool:
+    """Return whether a property is set: CloudFormation takes texts for booleans."""
+    return str(value).lower() == "true"
 
 
 def _number(value: object, default: float) -> float:

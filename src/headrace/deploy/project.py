@@ -12,9 +12,10 @@ from headrace.deploy import environment, package, rewrite
 from headrace.deploy.aws import STACK
 from headrace.deploy.environment import Artifact
 from headrace.deploy.package import Built
-from headrace.errors import TemplateError
+from headrace.errors import TemplateError, UsageError
 from headrace.template.document import did_you_mean
 
+PREFIX_MAX = 24
 _BUCKET, _PREFIX, _NAMES = "ArtifactsBucket", "ArtifactsPrefix", "NamePrefix"
 
 
@@ -73,9 +74,20 @@ def parameters(
             )
     own = {_BUCKET: bucket, _PREFIX: prepared.jobs_prefix or ""} if prepared.jobs_prefix else {}
     if stack != STACK and not existing:
-        own[_NAMES] = f"{stack}-"  # two stacks of an account can't have functions of the same names
+        own[_NAMES] = _prefix(stack, given)  # two stacks of an account can't have functions of the same names
     kept: dict[str, str | None] = {name: None for name in declared if name in existing}
     return kept | {name: value for name, value in own.items() if name in declared} | dict(given)
+
+
+def _prefix(stack: str, given: Mapping[str, str]) -> str:
+    """Return what stands before the names of a stack's resources."""
+    prefix = f"{stack.lower()}-"
+    if len(prefix) > PREFIX_MAX and _NAMES not in given:
+        raise UsageError(
+            f"The stack's name {stack} is too long to stand before the names of its resources.",
+            f"Say what does, in {PREFIX_MAX} characters: --parameters {_NAMES}=short-",
+        )
+    return prefix
 
 
 def values(declared: Mapping[str, str | None], existing: Mapping[str, str]) -> dict[str, str]:

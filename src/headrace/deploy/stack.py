@@ -5,6 +5,7 @@ plan = stack.plan(template_url=…, parameters={…})     nothing is changed yet
 for event in stack.execute(plan): …                   until it has ended; raises if badly
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -15,13 +16,14 @@ from headrace import clock
 from headrace.deploy import state
 from headrace.deploy.aws import Aws
 from headrace.deploy.changes import Change, changes
-from headrace.errors import HeadraceError, NotFound
+from headrace.errors import HeadraceError, NotFound, UsageError
 
 POLL_S = 2.0
 _PLAN_S_MAX = 300.0
 _QUIET_S_MAX = 60.0  # without any event, while the stack is at rest
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}", re.ASCII)
 Event = dict[str, Any]
 
 
@@ -37,6 +39,8 @@ class Stack:
     """One stack, by its name."""
 
     def __init__(self, aws: Aws, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"--stack {name}: this is no name of a stack.", "Write letters, digits and hyphens.")
         self.name = name
         self._aws = aws
         self._client = aws.client("cloudformation")
