@@ -88,6 +88,11 @@ class Layout:
         return self.data / "archive"
 
     @property
+    def uploads(self) -> Path:
+        """Return the folder of how far uploads to AWS are, a file a target."""
+        return self.data / "upload"
+
+    @property
     def logs(self) -> Path:
         """Return the folder of logs: `<process>.log` and `functions/<function>/<slot>.log`."""
         return self.data / "logs"

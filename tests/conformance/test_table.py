@@ -258,3 +258,25 @@ class TestDynamoTable(TableContract):
     def table(self) -> Iterator[Table]:
         with moto.empty_table() as name:
             yield DynamoTable.connect(name)
+
+    @pytest.mark.parametrize(
+        ("stored", "new", "written"),
+        [
+            (None, '{"version":1}', True),
+            (None, "{}", True),
+            ('{"version":1}', '{"version":2}', True),
+            ('{"version":2}', '{"version":2,"a":1}', False),
+            ('{"version":10}', '{"version":9}', False),
+            ("{}", '{"version":9}', False),
+            ('{"version":1}', "{}", False),
+        ],
+    )
+    def test_put_if_newer(self, table: DynamoTable, stored: str | None, new: str, written: bool) -> None:
+        if stored:
+            table.put([item("d", "config", stored)])
+        if written:
+            table.put_if_newer(item("d", "config", new))
+        else:
+            with pytest.raises(Conflict):
+                table.put_if_newer(item("d", "config", new))
+        assert table.get("d", "config") == item("d", "config", new if written else stored or "")

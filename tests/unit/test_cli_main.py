@@ -70,6 +70,7 @@ CONTRACT = {
     "backup": ["DIR", "--json"],
     "restore": ["DIR", "--data", "--json"],
     "doctor": ["--repair", "--json"],
+    "upload": ["--stack", "--data", "--archive-bucket", "--dry-run", "--restart", "--json"],
     "trace": ["SHARD", "SEQUENCE", "--stream", "--json"],
     "completion": ["bash", "zsh", "fish"],
 }

@@ -37,6 +37,7 @@ COMMANDS = {
     "package": ("package", "Make the zips of functions that Lambda takes."),
     "deploy": ("deploy", "Put the project on AWS: its plan and monthly cost are shown first."),
     "destroy": ("destroy", "Take the system on AWS down, and keep its data."),
+    "upload": ("upload", "Move this machine's data to the same system on AWS."),
     "backup": ("backup", "Copy the data directory to the new folder DIR, at work or not."),
     "restore": ("backup", "Copy the backup DIR to a new data directory."),
     "doctor": ("doctor", "Say what is wrong with this installation or data, and the mend."),
@@ -44,7 +45,7 @@ COMMANDS = {
     "completion": ("completion", "Print the script that has a shell complete headrace's commands."),
 }
 
-ON_AWS = ("deploy", "destroy", "cost", "package")  # about AWS by themselves
+ON_AWS = ("deploy", "destroy", "cost", "package", "upload")  # about AWS by themselves
 
 
 class Problem(click.ClickException):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+
 from headrace import aws, clock
 from headrace.errors import Conflict, HeadraceError, Throttled, Unavailable
 from headrace.table import dynamodb_item
@@ -23,6 +25,13 @@ PATIENCE_S = 60.0  # how long it tries again where no deadline is set
 READ_S_MAX = 10.0  # for one answer
 
 T = TypeVar("T")
+
+
+class _Versioned(msgspec.Struct):
+    version: int = 0
+
+
+_version = msgspec.json.Decoder(_Versioned).decode
 
 
 class _Key(NamedTuple):
@@ -81,6 +90,20 @@ class DynamoTable(Table):
                 ExpressionAttributeValues=values,
             ),
             repeatable=False,
+        )
+
+    def put_if_newer(self, item: Item) -> None:
+        """Write an item if there is none of its key, or one whose attribute "version" is lower; else Conflict."""
+        version = _version(item.attributes).version
+        attributes = dynamodb_item.attributes_of(item)
+        self._retried(
+            lambda: self._client.put_item(
+                TableName=self._name,
+                Item=attributes,
+                ConditionExpression=f"attribute_not_exists({PARTITION}) OR #version < :version",
+                ExpressionAttributeNames={"#version": "version"},
+                ExpressionAttributeValues={":version": {"N": str(version)}},
+            )
         )
 
     def get(self, partition: str, sort: str) -> Item | None:
