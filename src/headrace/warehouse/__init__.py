@@ -1,0 +1,1 @@
+"""The warehouse: tables for SQL, behind the Redshift Data API."""

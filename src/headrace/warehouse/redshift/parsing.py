@@ -1,0 +1,122 @@
+"""Redshift's SQL as a syntax tree: sqlglot's parser, told to leave functions as they are written.
+
+sqlglot turns functions it knows into nodes that several of them share, which loses what was said (GETDATE, SYSDATE and
+CURRENT_TIMESTAMP become one). Here every function keeps its name and its arguments, so that a list of names decides.
+"""
+
+from typing import Any, ClassVar
+
+from sqlglot import exp
+from sqlglot.dialects.redshift import Redshift
+from sqlglot.errors import SqlglotError
+from sqlglot.parsers.redshift import RedshiftParser
+from sqlglot.tokenizer_core import Token, TokenType
+
+from headrace.warehouse.redshift.types import Refused
+
+_SYNTAX = ("CAST", "CONVERT", "EXTRACT", "POSITION", "SUBSTRING", "TRIM")  # functions with a syntax of their own
+DEPTH_MAX = 200
+
+
+class Dialect(Redshift):
+    """Redshift's dialect without sqlglot's knowledge of functions."""
+
+    class Tokenizer(Redshift.Tokenizer):
+        """Reads every statement token by token."""
+
+        COMMANDS: ClassVar[set[Any]] = set()
+
+    class Parser(RedshiftParser):
+        """Makes a function call `Anonymous(name, arguments)`."""
+
+        FUNCTIONS: ClassVar[dict[str, Any]] = {}
+        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {name: RedshiftParser.FUNCTION_PARSERS[name] for name in _SYNTAX}
+        NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
+        NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+            "CASE": RedshiftParser.NO_PAREN_FUNCTION_PARSERS["CASE"],
+            "APPROXIMATE": lambda self: self.approximate(),
+        }
+
+        def approximate(self) -> Any:
+            """Parse what follows APPROXIMATE; without a function it is a column of that name."""
+            index = self._index - 1
+            if call := self._parse_function():
+                return self.expression(exp.Anonymous(this="approximate", expressions=[call]))
+            self._retreat(index)
+            return None
+
+
+def tokens(sql: str) -> list[Token]:
+    """Return the tokens of SQL; raises Refused where a text or a comment does not end, or a literal is in doubt."""
+    try:
+        found = list(Dialect().tokenize(sql))
+    except (SqlglotError, RecursionError) as error:
+        raise Refused(f"The SQL can't be read: {_first_line(error)}", "Is a quote or a comment left open?") from None
+    for token in found:
+        _check_literal(sql, token)
+    _check_depth(found)
+    return found
+
+
+def parse(found: list[Token], sql: str) -> Any:
+    """Return the tree of one statement from its tokens."""
+    try:
+        trees = Dialect().parser().parse(found, sql)
+    except SqlglotError as error:
+        raise Refused(_syntax(error), "Compare it with the syntax of Redshift's SELECT.") from None
+    except RecursionError:
+        raise Refused("The SQL is nested too deeply.", "Use WITH for the inner queries.") from None
+    if len(trees) != 1 or trees[0] is None:
+        raise Refused("The SQL holds no statement.", "Write one, such as SELECT count(*) FROM events.")
+    return trees[0]
+
+
+def statements(found: list[Token]) -> list[list[Token]]:
+    """Return the tokens of each statement; `;` parts them."""
+    parts: list[list[Token]] = [[]]
+    for token in found:
+        if token.token_type == TokenType.SEMICOLON:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return [part for part in parts if part]
+
+
+def _check_literal(sql: str, token: Token) -> None:
+    """Refuse escapes in a text but of the backslash itself: what else Redshift makes of them depends on settings."""
+    if token.token_type in (
+        TokenType.BYTE_STRING,
+        TokenType.HEX_STRING,
+        TokenType.BIT_STRING,
+        TokenType.NATIONAL_STRING,
+    ):
+        raise Refused(f"{sql[token.start : token.start + 1]}'…' is not supported.", "Write a plain text: '…'.")
+    if token.token_type in (TokenType.RAW_STRING, TokenType.HEREDOC_STRING):
+        raise Refused("Texts in dollars are not supported.", "Write a plain text: '…'.")
+    if token.token_type == TokenType.STRING:
+        written = sql[token.start : token.end + 1]
+        if "\\" in written.replace("\\\\", ""):
+            raise Refused(f"A backslash in {written}: what it means depends on settings.", "Write two for one: \\\\.")
+    if token.token_type == TokenType.PARAMETER or token.text == "\0":
+        raise Refused(f"{token.text!r} is not supported.", "Write a parameter as :name.")
+
+
+def _check_depth(found: list[Token]) -> None:
+    depth = 0
+    for token in found:
+        depth += {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}.get(token.token_type, 0)
+        if depth > DEPTH_MAX:
+            raise Refused("The SQL is nested too deeply.", "Use WITH for the inner queries.")
+
+
+def _syntax(error: SqlglotError) -> str:
+    found = getattr(error, "errors", None)
+    if not found:
+        return f"The SQL can't be read: {_first_line(error)}"
+    first = found[0]
+    near = first.get("highlight") or ""
+    return f"Syntax error in line {first.get('line')}" + (f" at {near!r}." if near else ".")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
