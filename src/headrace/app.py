@@ -9,6 +9,7 @@ jobs       the schedules, and the runs of jobs
 job        one attempt of a run; ends
 export     one export of the archive to a file; prints JSON and ends
 erase      the erase of one device; prints JSON and ends
+archive-sql  one query over the archive; writes its result to a file and ends
 verify     one comparison of log, table, archive and failures; prints JSON and ends
 """
 
@@ -64,6 +65,7 @@ async def gateway() -> Stop:
     from headrace.gateway.router import Router
     from headrace.jobs.api import JobsApi
     from headrace.metrics import api as cloudwatch
+    from headrace.operations.archive_sql import ArchiveSql
     from headrace.operations.devices import Devices
     from headrace.operations.export import Exports
     from headrace.operations.keeper import StreamMeter, keep_retention
@@ -95,12 +97,14 @@ async def gateway() -> Stop:
         replay=replay,
     )
     metrics = cloudwatch.CloudWatchApi(rpc.AsyncClient(layout.metrics_socket))
+    archive_sql = ArchiveSql(layout)
     router = Router(
         {"Kinesis_20131202.": Kinesis(streams).handle, cloudwatch.TARGET: metrics.handle},
         [
             *status.paths(),
             *Exports(layout).paths(),
             *Devices(layout, system).paths(),
+            *archive_sql.paths(),
             *admin.paths(),
             *lifecycle.paths(),
             *metrics.paths(),
@@ -120,6 +124,7 @@ async def gateway() -> Stop:
         keeper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await keeper
+        archive_sql.stop()
         aging.cancel()
         lifecycle.stop()
         metering.cancel()
@@ -217,6 +222,15 @@ def erase() -> int:
     return 0
 
 
+def archive_sql(name: str) -> int:
+    """Answer a query over the archive; what is wanted is on standard input, the result goes to files."""
+    process.end_with_parent()
+    from headrace.operations.archive_query import run
+
+    layout, system = layout_and_system()
+    return run(layout, system, name, sys.stdin.buffer.read())
+
+
 def verify() -> int:
     """Compare everything, print the outcome as JSON."""
     from headrace.operations.verify import Verification
@@ -237,6 +251,8 @@ def main() -> int:
         return export(sys.argv[2])
     if name == "erase":
         return erase()
+    if name == "archive-sql":
+        return archive_sql(sys.argv[2])
     processes = {
         "gateway": gateway,
         "table": table,

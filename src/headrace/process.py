@@ -21,9 +21,7 @@ _FILES = 1_048_576  # Linux allows no more unless told to
 
 def follow_supervisor() -> None:
     """End this process when the supervisor ends, however it ended."""
-    if sys.platform == "linux":
-        # Ends even a process that is stuck in native code, which the thread below could not.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()  # even a process that is stuck in native code, which the thread below could not end
     lifeline = int(os.environ["HEADRACE_LIFELINE_FD"])
 
     def wait() -> None:
@@ -31,6 +29,12 @@ def follow_supervisor() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Have the system end this process when the one that started it ends (on Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def raise_file_limit() -> None:

@@ -103,6 +103,7 @@ VALUES: list[tuple[str, tuple[Any, ...]]] = [
     ("SELECT DATEDIFF(hour, '2009-01-01 00:59:59', '2009-01-01 01:00:00'), DATEDIFF(day, '2009-01-02', '2009-01-01'), DATEDIFF(s, '2009-01-01', '2009-01-01 00:01:00.9')", (1, -1, 60)),
     ("SELECT DATE_TRUNC('week', '2026-01-04'::date), DATE_TRUNC('month', '2026-01-31 10:00'::timestamp), DATE_TRUNC('qtr', '2026-06-01'::date)", (T(2025, 12, 29), T(2026, 1, 1), T(2026, 4, 1))),
     ("SELECT EXTRACT(dow FROM '2026-01-04'::date), DATE_PART(dow, '2026-01-03'::date), DATE_PART(week, '2026-01-01'::date), EXTRACT(doy FROM '2026-02-01'::date)", (0, 6, 1, 32)),
+    ("SELECT DATE_PART(hour, '2026-01-04 13:05'::timestamp) / 2, EXTRACT(hour FROM '2026-01-04 13:05'::timestamp) / 2, SIGN(-2.5::float8) / 2", (6.5, 6, -0.5)),
     ("SELECT EXTRACT(hour FROM '2026-01-04 13:05'::timestamp), DATE_PART('minute', '2026-01-04 13:05'::timestamp), EXTRACT(quarter FROM '2026-05-01'::date)", (13, 5, 2)),
     ("SELECT '2026-01-31'::date + 1, '2026-01-31'::date - '2026-01-01'::date, '2026-01-31'::date + INTERVAL '1 month', '2026-01-31 10:00'::timestamp - INTERVAL '90 minutes'", (date(2026, 2, 1), 30, T(2026, 2, 28), T(2026, 1, 31, 8, 30))),
     ("SELECT LAST_DAY('2024-02-05'::date), TRUNC('2026-01-31 10:11:12'::timestamp), DATE_CMP('2026-01-02', '2026-01-01')", (date(2024, 2, 29), date(2026, 1, 31), 1)),
@@ -145,6 +146,10 @@ QUERIES: list[tuple[str, list[tuple[Any, ...]]]] = [
     ("SELECT -i AS i FROM t WHERE i IS NOT NULL ORDER BY i", [(-7,), (7,)]),
     ("SELECT ok AS grp, COUNT(*) FROM t GROUP BY grp ORDER BY grp", [(False, 1), (True, 1), (None, 1)]),
     ("SELECT ok, COUNT(*) FROM t GROUP BY 1 HAVING COUNT(*) > 0 ORDER BY 1 DESC", [(None, 1), (True, 1), (False, 1)]),
+    ("SELECT 5, 'x', i AS k FROM t GROUP BY 1, 2, k ORDER BY 3", [(5, "x", -7), (5, "x", 7), (5, "x", None)]),
+    ("SELECT v FROM t WHERE v IN ('mill  ', 'x') OR v = 'pump' ORDER BY v", [("mill ",), ("pump",)]),
+    ("SELECT COUNT(*) FROM (SELECT 'ab' AS k UNION ALL SELECT 'ab ' UNION ALL SELECT 'ab!' UNION ALL SELECT 'abc') q WHERE k = 'ab'", [(2,)]),
+    ("SELECT COUNT(*) FROM (SELECT '' AS k UNION ALL SELECT '  ' UNION ALL SELECT NULL UNION ALL SELECT '!') q WHERE k = ' '", [(2,)]),
     # Limits.
     ("SELECT TOP 1 i FROM t ORDER BY i", [(-7,)]),
     ("SELECT i FROM t ORDER BY i LIMIT 1 OFFSET 1", [(7,)]),
@@ -240,6 +245,9 @@ FAILURES = [
     ("SELECT ('añ' || LEFT(v, 0))::varchar(2) FROM t WHERE v IS NOT NULL", "several bytes"),
     ("SELECT LN(i) FROM t", "above zero"),
     ("SELECT JSON_EXTRACT_PATH_TEXT(v, 'a') FROM t", "no JSON"),
+    ("SELECT JSON_EXTRACT_PATH_TEXT('{\"a\": 1.50}' || LEFT(v, 0), 'a') FROM t WHERE v IS NOT NULL", "spelling"),
+    ("SELECT JSON_EXTRACT_PATH_TEXT('{\"a\": {\"b\": 1}}' || LEFT(v, 0), 'a') FROM t WHERE v IS NOT NULL", "spelling"),
+    ("SELECT i FROM t WHERE i = (SELECT i FROM t)", "More than one row"),
     ("SELECT TO_DATE(v, 'YYYY-MM-DD') FROM t", "no date"),
 ]
 

@@ -105,6 +105,7 @@ REFUSALS: list[tuple[str, str, str]] = [
     ("SELECT x.i FROM t", "There is no table x in FROM", "t"),
     ("SELECT nothing FROM t", "There is no column nothing", "i"),
     ("SELECT i AS one FROM t WHERE one = 1", "There is no column one", ""),
+    ("SELECT RANDOM() AS r, r * 2 FROM t", "RANDOM", "inside"),
     ("SELECT * FROM nowhere", "There is no table nowhere", "events"),
     ("SELECT * FROM other.t", "schema other", "public"),
     ("SELECT place FROM events", "place", "Leave it out"),

@@ -46,6 +46,7 @@ CONTRACT = {
     "lifecycle run": ["--clock-is-right", "--json"],
     "lifecycle log": ["--json"],
     "jobs list": ["--json", "--aws"],
+    "sql": ["SQL", "--file", "--csv", "--json", "--parquet", "--archive", "--write", "--timeout", "--max-rows"],
     "jobs run": ["NAME", "--engine", "duckdb|spark", "--from", "--to", "--parameter", "--wait", "--json"],
     "jobs show": ["NAME", "--limit", "--json"],
     "jobs cancel": ["NAME", "--json"],

@@ -29,6 +29,7 @@ COMMANDS = {
     "archive": ("archive", "List the objects of the long-term archive, and restore cold ones."),
     "lifecycle": ("lifecycle", "Show what lifecycle rules will do and have done, or run them now."),
     "export": ("export", "Export the archive's events, each once."),
+    "sql": ("sql", "Ask the warehouse, or the archive itself, in SQL."),
     "jobs": ("jobs", "Run jobs over archive and tables, and see what became of them."),
     "streams": ("streams", "List the streams; with NAME, the shards of that one."),
     "metrics": ("metrics", "Show what is measured; with NAME, plot that metric."),

@@ -89,6 +89,11 @@ class DuckDB(Engine):
         while batch := cursor.fetchmany(_BATCH_ROWS):
             yield from (dict(zip(names, row, strict=True)) for row in batch)
 
+    @property
+    def connection(self) -> Any:
+        """DuckDB's connection, for who asks it more than a report does."""
+        return self._connection
+
     def close(self) -> None:
         """End the session."""
         self._connection.close()

@@ -1,5 +1,6 @@
 """Expressions: each node of the tree that is known becomes DuckDB's SQL with its type; any other is refused by name."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -169,6 +170,8 @@ class Expressions:
         (left, right), kind = self.common([left, right], f"A comparison ({operator})")
         if kind != VARCHAR:
             return Value(f"({left.sql} {operator} {right.sql})", BOOLEAN)
+        if operator == "=" and _COLUMN.fullmatch(left.sql) and right.literal is not None:
+            return Value(_equals(left.sql, [right]), BOOLEAN)
         return Value(f"({trimmed(left)} {operator} {trimmed(right)})", BOOLEAN)
 
     def _function(self, node: Any) -> Value:
@@ -244,6 +247,12 @@ class Expressions:
                 f"({cast(left, kind).sql} IN (SELECT CAST(_in AS {kind.duckdb}) FROM ({sql}) AS _query(_in)))", BOOLEAN
             )
         values, kind = self.common([left, *map(self.value, node.expressions)], "IN")
+        if (
+            kind == VARCHAR
+            and _COLUMN.fullmatch(values[0].sql)
+            and all(each.literal is not None for each in values[1:])
+        ):
+            return Value(_equals(values[0].sql, values[1:]), BOOLEAN)
         sqls = [trimmed(value) if kind == VARCHAR else value.sql for value in values]
         return Value(f"({sqls[0]} IN ({', '.join(sqls[1:])}))", BOOLEAN)
 
@@ -358,6 +367,20 @@ def _remainder(left: Value, right: Value) -> Value:
     kind = max(left.type, right.type, key=INTEGERS.index)
     sql = f"({as_type(left, kind, '%').sql} % {as_type(right, kind, '%').sql})"
     return Value(sql if right.number else f"({failing(f'{right.sql} = 0', 'Division by zero.', sql)})", kind)
+
+
+_COLUMN = re.compile(r'"(?:[^"]|"")*"\."(?:[^"]|"")*"')
+
+
+def _equals(column: str, literals: list[Value]) -> str:
+    """Return that a column of texts is one of some literals, but for blanks at its end.
+
+    Between the least and the greatest lie all that can be equal (`!` follows the blank): other files are skipped.
+    """
+    texts = sorted({str(value.literal).rstrip(" ") for value in literals}, key=str.encode)
+    listed = ", ".join(map(text_sql, texts))
+    last = text_sql(texts[-1] + "!")
+    return f"({column} >= {text_sql(texts[0])} AND {column} < {last} AND rtrim({column}, ' ') IN ({listed}))"
 
 
 def trimmed(value: Value) -> str:

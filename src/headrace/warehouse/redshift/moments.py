@@ -5,7 +5,17 @@ from collections.abc import Callable
 
 from headrace.warehouse.redshift import dates, scalars
 from headrace.warehouse.redshift.expressions import Call
-from headrace.warehouse.redshift.types import BIGINT, DATE, INTEGER, INTEGERS, TIMESTAMP, UNKNOWN, VARCHAR, Refused
+from headrace.warehouse.redshift.types import (
+    BIGINT,
+    DATE,
+    DOUBLE,
+    INTEGER,
+    INTEGERS,
+    TIMESTAMP,
+    UNKNOWN,
+    VARCHAR,
+    Refused,
+)
 from headrace.warehouse.redshift.values import Value, as_integer, as_text, as_type, cast, failing, text_sql
 
 Handler = Callable[[Call], Value]
@@ -45,9 +55,14 @@ def _truncated(call: Call) -> Value:
     return Value(f"date_trunc('{part}', {_time(call, 1).sql})", TIMESTAMP)
 
 
-def _part(call: Call) -> Value:
+def _extract(call: Call) -> Value:
     part = dates.part_of(call.nodes[0], dates.EXTRACTED, call.title)
     return Value(f"CAST(date_part('{part}', {_time(call, 1).sql}) AS INTEGER)", INTEGER)
+
+
+def _date_part(call: Call) -> Value:
+    """DATE_PART: what EXTRACT gives, but as DOUBLE PRECISION."""
+    return cast(_extract(call), DOUBLE)._replace(is_whole=True)
 
 
 def _trunc(call: Call) -> Value:
@@ -123,8 +138,8 @@ MOMENTS: dict[str, tuple[int, int, Handler]] = {
     "datediff": (3, 3, _datediff),
     "date_diff": (3, 3, _datediff),
     "date_trunc": (2, 2, _truncated),
-    "date_part": (2, 2, _part),
-    "extract": (2, 2, _part),
+    "date_part": (2, 2, _date_part),
+    "extract": (2, 2, _extract),
     "trunc": (1, 2, _trunc),
     "last_day": (1, 1, _last_day),
     "add_months": (2, 2, _add_months),

@@ -207,8 +207,10 @@ def _rounded(call: Call) -> Value:
 
 
 def _sign(call: Call) -> Value:
+    """SIGN: of the argument's type, so that what is divided by it is divided as there."""
     value = _number(call, 0)
-    return Value(f"CAST(sign({value.sql}) AS INTEGER)", INTEGER)
+    kind = Type("numeric", 1, 0) if value.type.name == "numeric" else value.type
+    return Value(f"CAST(sign({value.sql}) AS {kind.duckdb})", kind, is_whole=True)
 
 
 def _modulo(call: Call) -> Value:
@@ -291,7 +293,13 @@ def _json_element(call: Call) -> Value:
 
 
 def _json(text: str, path: str, lenient: bool) -> str:
-    taken = f"json_extract_string({text}, {path})"
+    """Return the text at a path; an error for what DuckDB would spell anew: numbers with decimals, objects, arrays."""
+    taken = failing(
+        f"json_type({text}, {path}) IN ('DOUBLE', 'OBJECT', 'ARRAY')",
+        "The JSON has a number with decimals, an object or an array there, whose spelling depends on the engine:"
+        " name a member inside, or read numbers from the table readings.",
+        f"json_extract_string({text}, {path})",
+    )
     if lenient:
         return f"(CASE WHEN json_valid({text}) THEN {taken} END)"
     return f"({failing(f'NOT json_valid({text})', 'A text is no JSON.', taken)})"
