@@ -93,7 +93,7 @@ VALUES: list[tuple[str, tuple[Any, ...]]] = [
     ("SELECT '12'::int, ' 12 '::bigint, '1.50'::decimal(5,1), '1e3'::float8, 3::varchar, 2.50::varchar", (12, 12, D("1.5"), 1000.0, "3", "2.50")),
     ("SELECT TRUE::int, 0::boolean, 't'::boolean, 'no'::boolean", (1, False, True, False)),
     ("SELECT 'abcdef'::varchar(3), 'añb'::varchar(9), CONVERT(integer, '7'), CAST(1.005 AS DECIMAL(10, 2))", ("abc", "añb", 7, D("1.01"))),
-    ("SELECT '2026-01-31'::date, '2026-01-31 10:11'::timestamp, '2026-01-31T10:11:12.5'::timestamp", (date(2026, 1, 31), T(2026, 1, 31, 10, 11), T(2026, 1, 31, 10, 11, 12, 500000))),
+    ("SELECT '2026-01-31'::date, '2026-01-31 10:11Z'::timestamp, '2026-01-31T10:11:12.5'::timestamp", (date(2026, 1, 31), T(2026, 1, 31, 10, 11), T(2026, 1, 31, 10, 11, 12, 500000))),
     ("SELECT DATE '2026-01-31', TIMESTAMP '2026-01-31 10:11:12', '2026-01-31 10:11:12'::timestamp::date", (date(2026, 1, 31), T(2026, 1, 31, 10, 11, 12), date(2026, 1, 31))),
     # Dates and times.
     ("SELECT DATEADD(month, 1, '2008-01-31'), DATEADD(month, 1, '2008-02-28'), DATEADD(month, -1, '2008-03-31')", (T(2008, 2, 29), T(2008, 3, 28), T(2008, 2, 29))),

@@ -41,7 +41,7 @@ _NUMBER = re.compile(r" *[+-]?(?:\d+(?:\.\d*)?|\.\d+) *")
 _FLOAT = re.compile(r" *[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})? *")
 _WHOLE = re.compile(r" *[+-]?\d+ *")
 DATE_TEXT = r"\d{4}-\d{2}-\d{2}"
-TIMESTAMP_TEXT = DATE_TEXT + r"(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)?"
+TIMESTAMP_TEXT = DATE_TEXT + r"(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?Z?)?"
 TRUE_TEXTS = ("t", "true", "y", "yes", "1")
 FALSE_TEXTS = ("f", "false", "n", "no", "0")
 
@@ -115,7 +115,7 @@ def literal_as(content: str, kind: Type, what: str) -> Value:
     if kind == DATE and re.fullmatch(DATE_TEXT, content):
         return Value(f"CAST('{content}' AS DATE)", DATE)
     if kind == TIMESTAMP and re.fullmatch(TIMESTAMP_TEXT, content):
-        return Value(f"CAST('{content.replace('T', ' ')}' AS TIMESTAMP)", TIMESTAMP)
+        return Value(f"CAST('{content.replace('T', ' ').removesuffix('Z')}' AS TIMESTAMP)", TIMESTAMP)
     hints = {
         DATE: "Write it as '2026-01-31'.",
         TIMESTAMP: "Write it as '2026-01-31 23:59:59'; times are UTC, without an offset.",
