@@ -33,6 +33,7 @@ ENVIRONMENT = {
     "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
 }
 TEMPLATE = {
+    "Parameters": {"NamePrefix": {"Type": "String", "Default": "blue-"}},
     "Resources": {
         "Events": {"Type": "AWS::Kinesis::Stream", "Properties": {"Name": "events", "ShardCount": 2}},
         "EventsTable": {
@@ -130,7 +131,7 @@ def _fill() -> None:
         one = {"MetricName": "IncomingRecords", "Timestamp": now - timedelta(minutes=at), "Value": 50.0}
         metrics.put_metric_data(Namespace="AWS/Kinesis", MetricData=[{**one, "Dimensions": stream}])
     metrics.put_metric_data(
-        Namespace="Headrace", MetricData=[{"MetricName": "temperature_f", "Timestamp": now, "Value": 70.0}]
+        Namespace="blue-Headrace", MetricData=[{"MetricName": "temperature_f", "Timestamp": now, "Value": 70.0}]
     )
     metrics.put_metric_data(Namespace="Other", MetricData=[{"MetricName": "unrelated", "Timestamp": now, "Value": 1.0}])
 
@@ -194,7 +195,7 @@ def test_logs_are_followed_without_repeats() -> None:
 
 def test_metrics_of_the_stack_and_of_its_functions() -> None:
     names = {(row["namespace"], row["metric"]) for row in answer("metrics")}
-    assert {("AWS/Kinesis", "IncomingRecords"), ("Headrace", "temperature_f")} <= names
+    assert {("AWS/Kinesis", "IncomingRecords"), ("blue-Headrace", "temperature_f")} <= names
     assert ("Other", "unrelated") not in names
 
 

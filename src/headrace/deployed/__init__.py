@@ -18,7 +18,7 @@ from headrace.deploy.aws import Aws
 from headrace.deploy.stack import Stack
 from headrace.errors import HeadraceError, NotFound, UsageError
 
-_NAMESPACES = ("Headrace",)
+NAMESPACE, NAME_PREFIX = "Headrace", "NamePrefix"
 
 
 class Deployed:
@@ -32,6 +32,7 @@ class Deployed:
         self.url = f"stack {stack}"
         self._resources: list[dict[str, Any]] | None = None
         self._outputs: dict[str, str] | None = None
+        self._namespace: str | None = None
 
     def client(self, service: str, *, timeout_s: float = 60.0, retries: int = 2, connections: int = 10) -> Any:
         """Return a boto3 client; calls belong inside `with errors():`."""
@@ -102,9 +103,16 @@ class Deployed:
         """Return the bucket of failures."""
         return self.output("FailuresBucketName", "AWS::S3::Bucket")
 
+    @property
+    def namespace(self) -> str:
+        """Return the namespace of the functions' own metrics: two systems in one account have different ones."""
+        if self._namespace is None:
+            self._namespace = self.stack.parameters().get(NAME_PREFIX, "") + NAMESPACE
+        return self._namespace
+
     def owns_metric(self, namespace: str, dimensions: Sequence[tuple[str, str]]) -> bool:
         """Return whether a metric is of this stack: of the functions' own, or with one of its resources' names."""
-        if namespace in _NAMESPACES:
+        if namespace == self.namespace:
             return True
         own = {
             each["PhysicalResourceId"].rpartition("/")[2] for each in self.resources if each.get("PhysicalResourceId")
