@@ -103,7 +103,10 @@ def day_of(key: str) -> str:
 
 
 class Catalogue:
-    """The catalogue of one archive. `lock` is a file that whoever changes a manifest holds meanwhile."""
+    """The catalogue of one archive. `lock` is a file that whoever changes a manifest holds meanwhile.
+
+    Where writers are on several machines, a subclass replaces `_replace` (`archive/exchange.py`).
+    """
 
     def __init__(self, bucket: Bucket, lock: Path) -> None:
         self._bucket = bucket
@@ -117,19 +120,19 @@ class Catalogue:
     def manifest(self, day: str) -> Manifest:
         """Return a day's manifest, an empty one where there is none; raises DataDirectoryError."""
         key = f"{_DAY}{day}.json"
-        try:
-            return _decode(key, self._bucket.get(key), Manifest)
-        except NotFound:
-            return Manifest(day)
+        body = self._body(key)
+        return Manifest(day) if body is None else _decode(key, body, Manifest)
 
     def change(self, day: str, changed: Callable[[Manifest], Manifest]) -> Manifest:
         """Replace a day's manifest by what is made of it, all at once; nobody else changes one meanwhile."""
-        with self._held():
-            before = self.manifest(day)
+        key = f"{_DAY}{day}.json"
+
+        def make(body: bytes | None) -> tuple[bytes | None, Manifest]:
+            before = Manifest(day) if body is None else _decode(key, body, Manifest)
             manifest = changed(before)
-            if manifest != before:
-                self._bucket.put(f"{_DAY}{day}.json", msgspec.json.encode(manifest))
-            return manifest
+            return (msgspec.json.encode(manifest) if manifest != before else None), manifest
+
+        return self._replace(key, make)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Take out files that are about to be deleted for good, by a lifecycle rule: readers no longer miss them."""
@@ -142,18 +145,33 @@ class Catalogue:
 
     def compacted(self) -> dict[str, list[Run]]:
         """Return which records are compacted: by `<stream>/<shard id>` the runs of their numbers, in order."""
-        try:
-            return _decode(_COMPACTED, self._bucket.get(_COMPACTED), _Compacted).shards
-        except NotFound:
-            return {}
+        body = self._body(_COMPACTED)
+        return {} if body is None else _decode(_COMPACTED, body, _Compacted).shards
 
     def add_compacted(self, shards: dict[str, list[Run]]) -> None:
         """Note that these records are compacted as well."""
-        with self._held():
-            all_shards = self.compacted()
+
+        def make(body: bytes | None) -> tuple[bytes | None, None]:
+            all_shards = {} if body is None else _decode(_COMPACTED, body, _Compacted).shards
             for shard, runs in shards.items():
                 all_shards[shard] = merged([*all_shards.get(shard, ()), *runs])
-            self._bucket.put(_COMPACTED, msgspec.json.encode(_Compacted(all_shards)))
+            return msgspec.json.encode(_Compacted(all_shards)), None
+
+        self._replace(_COMPACTED, make)
+
+    def _replace(self, key: str, make: Callable[[bytes | None], tuple[bytes | None, T]]) -> T:
+        """Put what is made of an object (None: there is none, or nothing to put), and return what comes with it."""
+        with self._held():
+            body, found = make(self._body(key))
+            if body is not None:
+                self._bucket.put(key, body)
+            return found
+
+    def _body(self, key: str) -> bytes | None:
+        try:
+            return self._bucket.get(key)
+        except NotFound:
+            return None
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:

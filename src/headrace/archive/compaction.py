@@ -106,7 +106,7 @@ class _Run:
         """Clean up after runs before, then do round after round."""
         began = clock.monotonic_s()
         self._clean()
-        for infos in _rounds(pending(self._bucket), round_bytes):
+        for infos in rounds(pending(self._bucket), round_bytes):
             work = self._folder / f"run-{uuid4().hex[:8]}"
             disk.make_folder(work)
             try:
@@ -161,27 +161,15 @@ class _Run:
         return merging.plan(files, self._unreadable(date, files), self._now_ms, self._warm_days)
 
     def _unreadable(self, date: str, files: Sequence[File]) -> set[str]:
-        """Return the files of a day that are cold, gone or damaged; what should not be so is a problem."""
-        infos = {info.key: info for info in self._bucket.list(f"{FILES}dt={date}/")} if files else {}
-        unreadable = set()
-        for file in files:
-            info = infos.get(file.key)
-            if info is not None and info.size == file.bytes and info.storage_class not in COLD_CLASSES:
-                continue
-            unreadable.add(file.key)
-            if info is None:
-                self._problem(Problem(file.key, "is in the catalogue, and not in the bucket", _PUT_BACK))
-            elif info.size != file.bytes:
-                self._problem(
-                    Problem(file.key, f"has {info.size:,} bytes, and not the {file.bytes:,} written", _PUT_BACK)
-                )
-        return unreadable
+        found, problems = unreadable(self._bucket, date, files)
+        self._problems(problems)
+        return found
 
     def _finish(self, staged: Staging, infos: Mapping[str, ObjectInfo]) -> None:
         """Note which records are compacted, and tag their objects: from now on they may be deleted."""
         runs: dict[str, list[Run]] = {}
         for one in staged.staged:
-            runs.setdefault(f"{one.name.stream}/{one.name.shard}", []).extend(_runs(self._bucket, one))
+            runs.setdefault(shard_of(one), []).extend(runs_of(self._bucket, one))
         self._catalogue.add_compacted({shard: merged(found) for shard, found in runs.items()})
         for one in staged.staged:
             self._bucket.tag(one.key, {**infos[one.key].tags, TAG: "true"})
@@ -240,17 +228,35 @@ def remove_unfinished(bucket: Bucket, folder: Path, known: catalogue.Catalogue) 
         path.unlink()
 
 
+def unreadable(bucket: Bucket, date: str, files: Sequence[File]) -> tuple[set[str], list[Problem]]:
+    """Return the keys of a day's files that are cold, gone or damaged, and what of that should not be so."""
+    infos = {info.key: info for info in bucket.list(f"{FILES}dt={date}/")} if files else {}
+    found: set[str] = set()
+    problems: list[Problem] = []
+    for file in files:
+        info = infos.get(file.key)
+        if info is not None and info.size == file.bytes and info.storage_class not in COLD_CLASSES:
+            continue
+        found.add(file.key)
+        if info is None:
+            problems.append(Problem(file.key, "is in the catalogue, and not in the bucket", _PUT_BACK))
+        elif info.size != file.bytes:
+            problem = f"has {info.size:,} bytes, and not the {file.bytes:,} written"
+            problems.append(Problem(file.key, problem, _PUT_BACK))
+    return found, problems
+
+
 def pending(bucket: Bucket) -> Iterator[ObjectInfo]:
     """Yield the raw objects that are not compacted yet, in the order of their keys."""
     return (info for info in bucket.list("raw/", tags=True) if info.tags.get(TAG) != "true")
 
 
-def _rounds(infos: Iterable[ObjectInfo], bytes_max: int) -> Iterator[list[ObjectInfo]]:
+def rounds(infos: Iterable[ObjectInfo], bytes_max: int, objects_max: int = ROUND_OBJECTS) -> Iterator[list[ObjectInfo]]:
     """Yield the objects some at a time. The listing is read to its end first: a round changes what it would say."""
     group: list[ObjectInfo] = []
     size = 0
     for info in list(infos):
-        if group and (size + info.size > bytes_max or len(group) >= ROUND_OBJECTS):
+        if group and (size + info.size > bytes_max or len(group) >= objects_max):
             yield group
             group, size = [], 0
         group.append(info)
@@ -259,7 +265,12 @@ def _rounds(infos: Iterable[ObjectInfo], bytes_max: int) -> Iterator[list[Object
         yield group
 
 
-def _runs(bucket: Bucket, one: staging.Object) -> list[Run]:
+def shard_of(one: staging.Object) -> str:
+    """Return what the catalogue calls the shard of an object's records."""
+    return f"{one.name.stream}/{one.name.shard}"
+
+
+def runs_of(bucket: Bucket, one: staging.Object) -> list[Run]:
     """Return the numbers of an object's records; none where they are not numbered as ours are."""
     if one.group.source is None:
         return []

@@ -21,8 +21,11 @@ _IDENTITY = names_sql(columns.IDENTITY)
 _SPLIT_BYTES = FULL_BYTES * 9 // 8  # of the files that a large one becomes: a bit more than full, as they differ
 
 
+NOWHERE = Path()  # of a file that is in the bucket already
+
+
 class Written(NamedTuple):
-    """A finished file that is not in the bucket yet."""
+    """A finished file that is not in the bucket yet; or it is, and then its path is `NOWHERE`."""
 
     file: File
     path: Path
@@ -53,32 +56,46 @@ class Outcome(NamedTuple):
 
 
 def write(
-    connection: Any, bucket: Bucket, folder: Path, day: str, plan: Plan, typed: tuple[str, ...], new: str
+    connection: Any,
+    bucket: Bucket,
+    folder: Path,
+    day: str,
+    plan: Plan,
+    typed: tuple[str, ...],
+    new: str,
+    *,
+    part: str = "",
+    suffix: str = "",
 ) -> Outcome:
     """Write what becomes of a day, given its plan; `new` is SQL of what is new for it, with these typed readings.
 
-    An identity that is there already is left as it is: the first that was compacted counts. Raises HeadraceError if
-    what was written is not what should be; nothing is changed then.
+    An identity that is there already is left as it is: the first that was compacted counts. With `part`, a condition
+    on device_id, that part of the day alone, whether it has news or not: the other parts replace the same files.
+    The names of the new files end with `suffix`.
+
+    Raises HeadraceError if what was written is not what should be; nothing is changed then.
     """
     names = schema(_all_typed(plan.merged, typed))
-    merged = parquet_sql([bucket.location(file.key) for file in plan.merged]) if plan.merged else ""
-    compared = parquet_sql([bucket.location(file.key) for file in plan.compared]) if plan.compared else ""
+    new = f"(SELECT * FROM {new} WHERE {part})" if part else new
+    merged, compared = (_files_sql(bucket, files, part) for files in (plan.merged, plan.compared))
     identities = f"SELECT DISTINCT {_IDENTITY} FROM {new}"
     for known in filter(None, (merged, compared)):
         identities = f"SELECT {_IDENTITY} FROM ({identities}) ANTI JOIN {known} USING ({_IDENTITY})"
     connection.execute(f"CREATE OR REPLACE TEMP TABLE fresh AS {identities}")
     (events,) = _one(connection, "SELECT count(*) FROM fresh")
-    if not events:
+    if not events and not (part and merged):
         return Outcome(day, (), (), 0)
     known = f"UNION ALL SELECT {_IDENTITY} FROM {merged}" if merged else ""
     due = _one(connection, f"SELECT {CHECK} FROM (SELECT {_IDENTITY} FROM fresh {known})")
     rows = _rows_sql(new, merged, compared)
     (count,) = _one(connection, f"SELECT count(*) FROM {rows}")
+    if not count:
+        return Outcome(day, (), plan.merged, 0)
     path = folder / f"{uuid4().hex}.parquet"
     copy(connection, first_of_each_sql(rows, tuple(names), has_copies=count != due[0]), path)
     connection.execute("DROP TABLE fresh")
     paths = _split(connection, path, tuple(names))
-    files = [described(connection, day, path, tuple(names), plan.unchecked) for path in paths]
+    files = [described(connection, day, path, tuple(names), plan.unchecked, suffix) for path in paths]
     found = _one(connection, f"SELECT {CHECK} FROM {parquet_sql([str(path) for path in paths])}")
     if found != due:
         raise HeadraceError(
@@ -94,6 +111,14 @@ CHECK = f"count(*), bit_xor(hash({_IDENTITY})), sum(hash({_IDENTITY}) % 1000003)
 def _all_typed(files: Sequence[File], typed: tuple[str, ...]) -> tuple[str, ...]:
     """Return every typed reading: those of now, then those that older files have besides."""
     return columns.typed((*typed, *(name for file in files for name in file.typed)))
+
+
+def _files_sql(bucket: Bucket, files: Sequence[File], part: str) -> str:
+    """Return a relation of files' rows, nothing where there are none."""
+    if not files:
+        return ""
+    found = parquet_sql([bucket.location(file.key) for file in files])
+    return f"(SELECT * FROM {found} WHERE {part})" if part else found
 
 
 def _rows_sql(new: str, merged: str, compared: str) -> str:
@@ -124,7 +149,7 @@ def _split(connection: Any, path: Path, names: tuple[str, ...]) -> list[Path]:
     return paths
 
 
-def described(connection: Any, day: str, path: Path, names: tuple[str, ...], unchecked: bool) -> File:
+def described(connection: Any, day: str, path: Path, names: tuple[str, ...], unchecked: bool, suffix: str = "") -> File:
     """Return what the catalogue says of a file, from what was written."""
     times = "epoch_us(min(time)), epoch_us(max(time)), epoch_us(min(arrived_at)), epoch_us(max(arrived_at))"
     source = parquet_sql([str(path)])
@@ -132,7 +157,7 @@ def described(connection: Any, day: str, path: Path, names: tuple[str, ...], unc
     now_ms = clock.now_ms()
     stamp = clock.rfc3339_ms(now_ms)[:19].replace("-", "").replace(":", "")
     return File(
-        key=catalogue.key_of(day, f"{stamp}-{uuid4().hex[:12]}"),
+        key=catalogue.key_of(day, f"{stamp}-{uuid4().hex[:12]}{suffix}"),
         rows=found[0],
         bytes=path.stat().st_size,
         created_ms=now_ms,

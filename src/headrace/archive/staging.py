@@ -125,8 +125,8 @@ class Staging:
             self._note(key, "is no raw object by its name", "Move it out of raw/: nothing else belongs there.")
             return None
         try:
-            body = self._bucket.get(key)
             path = self._bucket.location(key)
+            body = self._bucket.get(key)
         except NotFound:
             self.removed = True
             self._note(key, "was removed meanwhile", "Run the compaction again.")

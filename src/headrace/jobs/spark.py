@@ -12,19 +12,27 @@ from headrace.jobs.base import Engine, Relation
 
 T = TypeVar("T")
 
+NO_DAY = "dt=__HIVE"  # what the folder of rows without a day begins with
+
 _TYPES = {"VARCHAR": "STRING", "INTEGER": "INT"}
 _WIDENED = {
     **dict.fromkeys(("tinyint", "smallint", "int"), "BIGINT"),
     "float": "DOUBLE",
     "timestamp": "TIMESTAMP_NTZ",
 }
-_SETTINGS = {
+# The first version whose vectorized reader knows BYTE_STREAM_SPLIT, an encoding of compacted files; the other one does.
+_SPLIT_STREAMS = (4, 2)
+_SQL = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.ansi.doubleQuotedIdentifiers": "true",
     "spark.sql.parquet.compression.codec": "zstd",
     # Files are named one by one: to list them as a job of its own only takes time.
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "100000",
+}
+_ON_ONE_MACHINE = {
+    "spark.master": "local[*]",
+    "spark.app.name": "headrace",
     "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -36,7 +44,10 @@ _SETTINGS = {
 
 
 class Spark(Engine):
-    """A session of `local[*]` whose Java process may hold `memory_mb`; the folder `temporary` takes what it spills."""
+    """A session of `local[*]` whose Java process may hold `memory_mb`; the folder `temporary` takes what it spills.
+
+    If it is `submitted`, spark-submit has said where it runs and what it may take.
+    """
 
     MEMBERS = """
         SELECT e.device_id, e.time, e.id, e.arrived_at, m.key AS reading, CAST(m.value AS DOUBLE) AS value
@@ -45,7 +56,7 @@ class Spark(Engine):
         WHERE schema_of_variant(m.value) IN ('BIGINT', 'DOUBLE') OR schema_of_variant(m.value) LIKE 'DECIMAL%'"""
     MICROSECONDS = "unix_micros({})"
 
-    def __init__(self, temporary: Path, *, memory_mb: int) -> None:
+    def __init__(self, temporary: Path, *, memory_mb: int, submitted: bool = False) -> None:
         try:
             from pyspark.errors import AnalysisException, PySparkException
             from pyspark.sql import SparkSession
@@ -53,7 +64,7 @@ class Spark(Engine):
             raise UsageError(
                 "The engine Spark is not installed.", "Install it: pip install 'headrace[spark]'"
             ) from None
-        if java() is None:
+        if java() is None and not submitted:
             raise UsageError(
                 "Spark needs Java, and there is none on this machine.",
                 "Install it (Debian: apt-get install default-jre-headless), or set JAVA_HOME.",
@@ -61,13 +72,11 @@ class Spark(Engine):
         self._refusal, self._errors = AnalysisException, PySparkException
         self._memory_mb = memory_mb
         builder: Any = SparkSession.builder
-        builder = builder.master("local[*]").appName("headrace")
-        for name, value in _SETTINGS.items():
+        for name, value in (_SQL if submitted else _settings(temporary, memory_mb)).items():
             builder = builder.config(name, value)
-        builder = builder.config("spark.driver.memory", f"{memory_mb}m")
-        builder = builder.config("spark.local.dir", str(temporary))
-        builder = builder.config("spark.sql.warehouse.dir", str(temporary / "warehouse"))
         self._session = self._call(builder.getOrCreate)
+        if _version(self._session.version) < _SPLIT_STREAMS:
+            self._session.conf.set("spark.sql.parquet.enableVectorizedReader", "false")
 
     def relation(self, relation: Relation) -> None:
         """Make files known."""
@@ -101,20 +110,25 @@ class Spark(Engine):
     def write(self, sql: str, folder: Path, *, order: Sequence[str], day: str | None = None) -> None:
         """Write a query's rows."""
 
+        self._save(sql, str(folder), order, day)
+        if any(folder.glob(NO_DAY + "*")):
+            raise no_day(day)
+
+    def _save(self, sql: str, target: str, order: Sequence[str], day: str | None) -> None:
+        """Write a query's rows to where Spark can write, a path or URL."""
+
         def make() -> None:
             frame = self._session.sql(sql)
             names = list(order) or frame.columns
             values = [_widened(name, kind) for name, kind in frame.dtypes]
             if day is None:
-                frame.selectExpr(*values).coalesce(1).sortWithinPartitions(*names).write.parquet(str(folder))
+                frame.selectExpr(*values).coalesce(1).sortWithinPartitions(*names).write.parquet(target)
                 return
             frame = frame.selectExpr(*values, f"date_format(CAST({_quoted(day)} AS DATE), 'yyyy-MM-dd') AS dt")
             frame = frame.repartition("dt").sortWithinPartitions("dt", *names)
-            frame.write.partitionBy("dt").parquet(str(folder))
+            frame.write.partitionBy("dt").parquet(target)
 
         self._call(make)
-        if any(folder.glob("dt=__HIVE*")):
-            raise HeadraceError(f"The report has rows whose {day} is null.", "Each row belongs to a day.")
 
     def rows(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the rows of files."""
@@ -143,6 +157,25 @@ class Spark(Engine):
             raise HeadraceError(
                 f"Spark failed: {reason}", "See the job's log; a value may not fit its type."
             ) from error
+
+
+def no_day(day: str | None) -> HeadraceError:
+    """Return the error for rows that have no day."""
+    return HeadraceError(f"The report has rows whose {day} is null.", "Each row belongs to a day.")
+
+
+def _settings(temporary: Path, memory_mb: int) -> dict[str, str]:
+    return {
+        **_SQL,
+        **_ON_ONE_MACHINE,
+        "spark.driver.memory": f"{memory_mb}m",
+        "spark.local.dir": str(temporary),
+        "spark.sql.warehouse.dir": str(temporary / "warehouse"),
+    }
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2])
 
 
 def java() -> str | None:

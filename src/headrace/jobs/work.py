@@ -54,26 +54,27 @@ def run_report(found: Report, run: Run, folder: Folder, places: Places, today: d
             items += _finish(decided, folder, places, engine, run.settings)
         archived = stack.enter_context(places.archived())
         book = places.book() if found.bills else sources.NO_BOOK
-        seen, computed = _chosen(found, run, folder, archived, today, book)
+        seen, computed = chosen(found, run, lambda name: _seen(folder.of(name)), archived, today, book)
         for day in sorted(archived.cold):
             say(f"{day} is left as it is: some of its files are cold")
         if computed == []:
             say("nothing has changed")
             return {found.unit: 0, "items": items}
         say(f"computing {found.name}" + (f", {len(computed)} {found.unit}" if computed is not None else ""))
-        _compute(engine(), found, run.settings, computed, archived, places, book, work)
+        prepare(engine(), found, run.settings, computed, archived, places, book, work / "tmp")
+        engine().write(found.sql, work / "out", order=found.keys, day=report.START if found.periodic else None)
         output.commit(work, found.name, computed, found.items, seen)
         items += _finish(work / output.PUBLICATION, folder, places, engine, run.settings)
         say(f"done, {items} items written")
         return {found.unit: len(computed or ()), "items": items}
 
 
-def _chosen(
-    found: Report, run: Run, folder: Folder, archived: Archived, today: date, book: Book
+def chosen(
+    found: Report, run: Run, seen: Callable[[str], days.Seen], archived: Archived, today: date, book: Book
 ) -> tuple[days.Seen, list[date] | None]:
     """Return what the report will have been computed from, and the periods to compute (None: it knows none).
 
-    A period is told by its first day.
+    A period is told by its first day; `seen` tells what a report was last computed from.
     """
     text = f"{found.sql}\n{_parameters(found, run.settings)}" + (f"\n{book.digest}" if found.bills else "")
     sql = sha256(text.encode()).hexdigest()[:16]
@@ -81,13 +82,13 @@ def _chosen(
         return days.Seen(sql), None
     first = date.fromisoformat(run.first) if run.first else None
     last = date.fromisoformat(run.last) if run.last else None
-    before = _seen(folder)
+    before = seen(found.name)
     kept = before.days if before.sql == sql else {}
     if found.uses is None:
         present = {day: held.mark for day, held in archived.days.items() if day not in archived.cold}
         computed = days.chosen(present, days.changed(present, before, sql), first, last)
         return days.Seen(sql, kept | {day.isoformat(): present[day] for day in computed}), computed
-    used = _seen(folder.of(found.uses))
+    used = seen(found.uses)
     present = {date.fromisoformat(day): mark for day, mark in used.days.items()}
     if not present and found.uses not in views.USED:
         return before, []
@@ -104,7 +105,7 @@ def _chosen(
     return (days.Seen(sql, marks) if first is last is None else before), computed
 
 
-def _compute(
+def prepare(
     engine: Engine,
     found: Report,
     settings: JobSettings,
@@ -112,14 +113,15 @@ def _compute(
     archived: Archived,
     places: Places,
     book: Book,
-    work: Path,
+    temporary: Path,
 ) -> None:
+    """Make what a report is computed from known to an engine; the folder `temporary` takes the small relations."""
     read = days.of_months(computed) if computed is not None and found.monthly else computed
     wanted = archived.days.keys() if read is None else archived.days.keys() & set(read)
     files = sorted({path for day in wanted for path in archived.days[day].files})
     engine.relation(Relation(views.ARCHIVED, archived.columns, files))
     ends = days.following if found.monthly else sources.tomorrow
-    for relation in sources.relations(work / "tmp", computed, places.devices, places.failures, book, ends):
+    for relation in sources.relations(temporary, computed, places.devices, places.failures, book, ends):
         engine.relation(relation)
     if found.uses is not None:
         keys = [info.key for info in places.archive.list(f"reports/{found.uses}/")]
@@ -127,7 +129,6 @@ def _compute(
         engine.relation(Relation(found.uses, columns, [places.archive.location(key) for key in keys]))
     engine.view("parameters", f"SELECT {_parameters(found, settings)}")
     views.define(engine, tuple(archived.columns), archived.typed, read, "month" if found.monthly else "day")
-    engine.write(found.sql, work / "out", order=found.keys, day=report.START if found.periodic else None)
 
 
 def _parameters(found: Report, settings: JobSettings) -> str:
