@@ -19,9 +19,10 @@ from moto import mock_aws
 
 from headrace import clock
 from headrace.cli.functions import device_api
+from headrace.cli.sql import _runner
 from headrace.deploy.aws import Aws
 from headrace.deployed import Deployed, jobs, logs
-from headrace.errors import NotFound
+from headrace.errors import NotFound, UsageError
 from support.command_line import run
 
 REGION = "us-east-1"
@@ -299,3 +300,19 @@ def test_a_function_is_found_by_any_of_its_names() -> None:
     assert {made.function(name) for name in ("mine", "Mine", "blue-mine")} == {"blue-mine"}
     with pytest.raises(NotFound, match="no function other"):
         made.function("other")
+
+
+def test_sql_goes_to_the_stacks_workgroup() -> None:
+    made = client("redshift-data")
+    statement = {"WorkgroupName": "blue-headrace", "Database": "headrace", "Sql": "SELECT 1 AS one"}
+    deployed = system(**{"redshift-data": made})
+    deployed._outputs = {"WarehouseWorkgroupName": "blue-headrace"}
+    with Stubber(made) as stub:
+        stub.add_response("execute_statement", {"Id": "q"}, statement)
+        stub.add_response("describe_statement", {"Id": "q", "Status": "FINISHED", "HasResultSet": True}, {"Id": "q"})
+        answer = {"ColumnMetadata": [{"name": "one", "typeName": "int4"}], "Records": [[{"longValue": 1}]]}
+        stub.add_response("get_statement_result", answer, {"Id": "q"})
+        result = _runner(deployed, False, False, None, None, (None, "headrace")).run("SELECT 1 AS one", {})
+        assert [list(row) for row in result.rows] == [[1]]
+    with pytest.raises(UsageError, match="one machine only"):
+        _runner(deployed, True, False, None, None, (None, "headrace"))

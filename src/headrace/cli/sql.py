@@ -12,9 +12,10 @@ import click
 from headrace import clock, sqltext
 from headrace.cli import sql_results
 from headrace.cli.backend import Backend
-from headrace.cli.options import with_backend
+from headrace.cli.options import with_system
 from headrace.cli.output import duration, note
 from headrace.cli.sql_results import Result
+from headrace.deployed import Deployed
 from headrace.errors import HeadraceError, UsageError
 
 SQL_BYTES_MAX = 100_000
@@ -65,11 +66,11 @@ class Shown(NamedTuple):
     "--timeout", "timeout_s", metavar="S", type=click.FloatRange(min=0.1), help="Cancel after so many seconds."
 )
 @click.option("--max-rows", "rows_max", metavar="N", type=click.IntRange(min=1), help="Stop after so many rows.")
-@click.option("--workgroup", default="headrace", show_default=True, help="The Redshift Serverless workgroup.")
+@click.option("--workgroup", help="The Redshift Serverless workgroup (headrace; with --aws the stack's).")
 @click.option("--database", default="headrace", show_default=True, help="The database in it.")
-@with_backend
+@with_system
 def sql_command(
-    backend: Backend,
+    backend: Backend | Deployed,
     statement: str | None,
     source: Path | None,
     as_csv: bool,
@@ -80,7 +81,7 @@ def sql_command(
     parameters: tuple[str, ...],
     timeout_s: float | None,
     rows_max: int | None,
-    workgroup: str,
+    workgroup: str | None,
     database: str,
 ) -> None:
     """Ask the warehouse, or the archive itself, in SQL.
@@ -112,15 +113,25 @@ def sql_command(
 
 
 def _runner(
-    backend: Backend, archive: bool, write: bool, timeout_s: float | None, rows_max: int | None, place: tuple[str, str]
+    backend: Backend | Deployed,
+    archive: bool,
+    write: bool,
+    timeout_s: float | None,
+    rows_max: int | None,
+    place: tuple[str | None, str],
 ) -> Runner:
-    if archive:
+    if archive and isinstance(backend, Deployed):
+        raise UsageError("--archive works on one machine only.", "On AWS ask the warehouse: leave --archive out.")
+    if archive and isinstance(backend, Backend):
         from headrace.cli.sql_archive import Archive
 
         return Archive(backend, timeout_s=timeout_s, rows_max=rows_max)
-    from headrace.cli.sql_warehouse import Place, Warehouse
+    from headrace.cli.sql_warehouse import WORKGROUP, Place, Warehouse
 
-    return Warehouse(backend, Place(*place), writes=write, timeout_s=timeout_s)
+    workgroup, database = place
+    if workgroup is None:
+        workgroup = backend.workgroup if isinstance(backend, Deployed) else WORKGROUP
+    return Warehouse(backend, Place(workgroup, database), writes=write, timeout_s=timeout_s)
 
 
 def _shown(as_csv: bool, as_json: bool, parquet: Path | None, rows_max: int | None) -> Shown:

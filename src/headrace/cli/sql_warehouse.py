@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from headrace import clock
 from headrace.cli.backend import Backend
 from headrace.cli.sql_results import ALIASES, Column, Result, Row
+from headrace.deployed import Deployed
 from headrace.errors import HeadraceError, Unavailable
 
 DATABASE = "headrace"
@@ -24,7 +25,7 @@ class Place(NamedTuple):
 class Warehouse:
     """Runs statements, one after the other."""
 
-    def __init__(self, backend: Backend, place: Place, *, writes: bool, timeout_s: float | None) -> None:
+    def __init__(self, backend: Backend | Deployed, place: Place, *, writes: bool, timeout_s: float | None) -> None:
         self._backend = backend
         self._place = place
         self._timeout_s = timeout_s

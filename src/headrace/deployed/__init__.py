@@ -104,6 +104,11 @@ class Deployed:
         return self.output("FailuresBucketName", "AWS::S3::Bucket")
 
     @property
+    def workgroup(self) -> str:
+        """Return the warehouse's workgroup; raises HeadraceError where the stack has no warehouse."""
+        return self.output("WarehouseWorkgroupName", "AWS::RedshiftServerless::Workgroup")
+
+    @property
     def namespace(self) -> str:
         """Return the namespace of the functions' own metrics: two systems in one account have different ones."""
         if self._namespace is None:
