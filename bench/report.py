@@ -14,6 +14,7 @@ SECTIONS = {
     "invoke": "Invokes",
     "footprint": "Start and memory",
     "compaction": "The archive",
+    "warehouse": "The warehouse",
     "durability": "What an acknowledgement means",
 }
 

@@ -5,6 +5,7 @@ table      the embedded store
 runtime    event source mappings and the dispatch of every invocation
 metrics    the metric store and the alarms
 console    the page for people; started with the first request for it, ends when nobody looks
+warehouse  the DuckDB file and the Redshift Data API over it; started with the first request, ends when idle
 jobs       the schedules, and the runs of jobs
 job        one attempt of a run; ends
 export     one export of the archive to a file; prints JSON and ends
@@ -74,6 +75,7 @@ async def gateway() -> Stop:
     from headrace.runtime.api import Lambda
     from headrace.stream.api import Kinesis
     from headrace.stream.streams import Streams
+    from headrace.warehouse import api as redshift_data
 
     process.raise_file_limit()
     layout, system = layout_and_system()
@@ -98,8 +100,13 @@ async def gateway() -> Stop:
     )
     metrics = cloudwatch.CloudWatchApi(rpc.AsyncClient(layout.metrics_socket))
     archive_sql = ArchiveSql(layout)
+    warehouse = redshift_data.RedshiftDataApi(rpc.AsyncClient(layout.warehouse_socket))
     router = Router(
-        {"Kinesis_20131202.": Kinesis(streams).handle, cloudwatch.TARGET: metrics.handle},
+        {
+            "Kinesis_20131202.": Kinesis(streams).handle,
+            cloudwatch.TARGET: metrics.handle,
+            redshift_data.TARGET: warehouse.handle,
+        },
         [
             *status.paths(),
             *Exports(layout).paths(),
@@ -142,6 +149,20 @@ async def console() -> Stop:
 
     idle_s = server.parse_idle_s(os.environ.get("HEADRACE_CONSOLE_IDLE_S", ""))
     running = await server.start(listening(), os.environ["HEADRACE_ENDPOINT"], idle_s)
+    return running.stop
+
+
+async def warehouse() -> Stop:
+    """Start the warehouse."""
+    from headrace.archive.local import LocalBucket
+    from headrace.warehouse import server
+
+    server.yield_to_ingest()
+    layout, system = layout_and_system()
+    buckets = {bucket.name: LocalBucket(layout.buckets / bucket.name) for bucket in system.buckets}
+    settings = server.settings_of(os.environ)
+    running = server.Warehouse(layout, buckets, system.failures_buckets, system.readings, settings)
+    await running.listen(listening())
     return running.stop
 
 
@@ -260,6 +281,7 @@ def main() -> int:
         "metrics": metrics,
         "jobs": jobs,
         "console": console,
+        "warehouse": warehouse,
     }
     return process.run(processes[name])
 

@@ -186,6 +186,13 @@ class Server:
             lambda: _ServerConnection(self._methods, self._connections), str(path)
         )
 
+    async def serve(self, listening: socket.socket) -> None:
+        """Listen on a socket that somebody else has opened."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(
+            lambda: _ServerConnection(self._methods, self._connections), sock=listening
+        )
+
     async def stop(self) -> None:
         """Stop listening and close every connection; answers already written are sent."""
         if self._server is not None:

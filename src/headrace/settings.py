@@ -93,6 +93,11 @@ class Layout:
         return self.data / "upload"
 
     @property
+    def warehouse(self) -> Path:
+        """Return the warehouse's folder: its DuckDB file, statements and results."""
+        return self.data / "warehouse"
+
+    @property
     def logs(self) -> Path:
         """Return the folder of logs: `<process>.log` and `functions/<function>/<slot>.log`."""
         return self.data / "logs"
@@ -123,6 +128,11 @@ class Layout:
     def console_socket(self) -> Path:
         """Return the console's socket, on which the supervisor listens until there is a console."""
         return self.sockets / "console.sock"
+
+    @property
+    def warehouse_socket(self) -> Path:
+        """Return the warehouse's socket, on which the supervisor listens until there is a warehouse."""
+        return self.sockets / "warehouse.sock"
 
     @property
     def jobs_socket(self) -> Path:

@@ -4,8 +4,8 @@ The supervisor opens the listening socket and hands it to the gateway, so that c
 is being restarted wait instead of being refused. Every child holds one end of a pipe whose other end only the
 supervisor has: when the supervisor dies, however it dies, its children end too.
 
-The console is started when somebody asks for it: the supervisor listens in its place until then, and again when it has
-ended, which it does when nobody looks.
+Console and warehouse are started when somebody asks for them: the supervisor listens in their place until then, and
+again when they have ended, which they do when nobody asks any more.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ from headrace.settings import CONSOLE_PATH, Layout
 from headrace.system import System
 
 PROCESSES = ("table", "gateway", "runtime", "metrics", "jobs")  # in the order they start; they stop in `STOP_ORDER`
-CONSOLE = "console"  # started on demand
-STOP_ORDER = (CONSOLE, "jobs", "gateway", "runtime", "table", "metrics")
+CONSOLE, WAREHOUSE = ON_DEMAND = ("console", "warehouse")
+STOP_ORDER = (CONSOLE, "jobs", "gateway", WAREHOUSE, "runtime", "table", "metrics")
 START_S_MAX = 30.0
 STOP_S_MAX = 10.0
 BACKOFF_S = (0.05, 10.0)  # first and longest wait before a restart
@@ -65,7 +65,8 @@ class Supervisor:
         os.set_inheritable(self._lifeline, True)
         self._wake, self._waker = socket.socketpair()
         self._waker.setblocking(False)
-        self._console = listen_unix(self.layout.console_socket)
+        sockets = {CONSOLE: self.layout.console_socket, WAREHOUSE: self.layout.warehouse_socket}
+        self._on_demand = {name: listen_unix(path) for name, path in sockets.items()}
 
     def start(self) -> bool:
         """Start every process and wait until all are ready; return False if a signal asked to stop meanwhile.
@@ -96,11 +97,12 @@ class Supervisor:
             self._reap()
             self._restart_due()
             waits = [at - clock.monotonic_s() for at in self.restart_at_s.values()]
-            asked = [] if CONSOLE in self.children else [self._console]
+            asked = {each: name for name, each in self._on_demand.items() if name not in self.children}
             ready, _, _ = select.select([self._wake, *asked], [], [], max(0.0, min([1.0, *waits])))
             self._drain_wake()
-            if self._console in ready and not self.stopping:
-                self._spawn(CONSOLE)
+            for each in ready:
+                if each in asked and not self.stopping:
+                    self._spawn(asked[each])
 
     def stop(self) -> None:
         """Stop the processes in order: no new events, then no new batches, then the table."""
@@ -118,8 +120,8 @@ class Supervisor:
 
     def _spawn(self, name: str) -> None:
         ready, ready_end = os.pipe()
-        listeners = {"gateway": self.listener.fileno(), CONSOLE: self._console.fileno()}
-        listen_fds = [listeners[name]] if name in listeners else []
+        listeners = {"gateway": self.listener, **self._on_demand}
+        listen_fds = [listeners[name].fileno()] if name in listeners else []
         environment = {
             **self.environment,
             "HEADRACE_LIFELINE_FD": str(self._lifeline),
@@ -163,8 +165,8 @@ class Supervisor:
                 continue
             child.ready.close()
             del self.children[child.name]
-            if child.name == CONSOLE:
-                self._console_ended(status)
+            if child.name in ON_DEMAND:
+                self._on_demand_ended(child.name, status)
                 continue
             lived_s = clock.monotonic_s() - child.started_s
             count = 0 if lived_s > HEALTHY_S else self.failures.get(child.name, 0) + 1
@@ -173,11 +175,11 @@ class Supervisor:
             self.restart_at_s[child.name] = clock.monotonic_s() + wait_s
             self.say(f"{child.name} ended ({_status_text(status)}) after {lived_s:.1f} s; restart in {wait_s:.2f} s")
 
-    def _console_ended(self, status: int) -> None:
+    def _on_demand_ended(self, name: str, status: int) -> None:
         """Leave it ended until it is asked for again; where it failed, those who wait are told at once."""
         if status != 0:
-            hang_up(self._console)
-            self.say(f"console ended ({_status_text(status)}); see {self.layout.logs / 'console.log'}")
+            hang_up(self._on_demand[name])
+            self.say(f"{name} ended ({_status_text(status)}); see {self.layout.logs / name}.log")
 
     def _restart_due(self) -> None:
         for name, at in list(self.restart_at_s.items()):

@@ -28,7 +28,7 @@ from headrace.jobs.base import ENGINES
 from headrace.jobs.history import Folder, History
 from headrace.jobs.run import ENDED, RUNNING, WAITING, Asked, Ended, Run
 from headrace.settings import Layout
-from headrace.system import COMPACT, Schedule, System
+from headrace.system import BUILT_IN_JOBS, Schedule, System
 
 TURN_S = 0.5
 SAVE_AGAIN_S = 1.0  # after the disk has refused to keep how a run ended
@@ -322,7 +322,7 @@ class JobsServer:
         return Folder(self._layout.jobs, run.job)
 
     def _jobs(self) -> list[str]:
-        return [COMPACT, *report.files(Path(self._system.reports))]
+        return [*BUILT_IN_JOBS, *report.files(Path(self._system.reports))]
 
     def _described(self, job: str) -> dict[str, Any]:
         runs = self._history.of(job)

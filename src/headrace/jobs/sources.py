@@ -74,7 +74,7 @@ def relations(
     ends: Callable[[date], date] = tomorrow,
 ) -> list[Relation]:
     """Write the small relations into a folder, and return them; `ends` tells where a period ends that begins so."""
-    rows = list(_devices(devices)) if devices else []
+    rows = list(device_rows(devices)) if devices else []
     return [
         _written(folder, "devices", views.DEVICES, rows),
         _written(folder, "properties", views.PROPERTIES, (each for row in rows for each in properties(row))),
@@ -93,7 +93,7 @@ def _written(folder: Path, name: str, columns: Mapping[str, str], rows: Any) -> 
     return Relation(name, columns, [str(path)] if path.stat().st_size else [])
 
 
-def _devices(table: Table) -> Iterator[dict[str, str]]:
+def device_rows(table: Table) -> Iterator[dict[str, str]]:
     """Yield a row a device; its items stand together in a scan."""
     row: dict[str, str] = {}
     after: tuple[str, str] | None = None

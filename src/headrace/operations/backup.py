@@ -163,7 +163,7 @@ class _Backup:
 
     def _copy_rest(self) -> None:
         """Copy what is left: files of the data directory itself, and folders that this version knows nothing of."""
-        known = {"streams", "checkpoints", "invokes", "table", "jobs", "s3", "archive", "logs", "run"}
+        known = {"streams", "checkpoints", "invokes", "table", "jobs", "s3", "archive", "warehouse", "logs", "run"}
         cold = cold_folder.place(self._from.buckets)
         for path in sorted(self._from.data.iterdir()):
             if path.is_dir() and path.name not in known and path != cold:

@@ -19,8 +19,9 @@ from headrace.errors import HeadraceError, NotFound
 from headrace.jobs import history, report, work
 from headrace.jobs.run import Ended, Run
 from headrace.jobs.sources import Archived, Day
+from headrace.operations.load import load
 from headrace.settings import Layout
-from headrace.system import COMPACT, System
+from headrace.system import COMPACT, LOAD, System
 from headrace.table.local import LocalTable
 
 NICE = 10  # what devices wait for goes first
@@ -121,7 +122,7 @@ def built_in(layout: Layout, system: System) -> dict[str, BuiltIn]:
         found = msgspec.structs.asdict(summary)
         return {name: value for name, value in found.items() if isinstance(value, int)}
 
-    return {COMPACT: compact}
+    return {COMPACT: compact, LOAD: lambda _, say: load(layout, system, say)}
 
 
 def _say(text: str) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from headrace import schedule
 from headrace.errors import TemplateError
-from headrace.system import COMPACT, JobSettings, Schedule
+from headrace.system import BUILT_IN_JOBS, JobSettings, Schedule
 from headrace.template import properties
 from headrace.template.document import Members, did_you_mean
 from headrace.template.intrinsics import ABSENT
@@ -41,7 +41,7 @@ class Schedules:
         self._parts = parts
         self._resolver = parts.resolver
         # Without that folder a job of any name may be meant; its run then says that there is no such report.
-        jobs = (COMPACT, *sorted(path.stem for path in reports.glob("*.sql")))
+        jobs = (*BUILT_IN_JOBS, *sorted(path.stem for path in reports.glob("*.sql")))
         self._jobs = jobs if reports.is_dir() else None
 
     def add(self, resource: Resource) -> None:

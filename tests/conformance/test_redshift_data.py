@@ -1,0 +1,283 @@
+"""An unmodified boto3 against the Redshift Data API: what it answers, what it refuses, what survives a restart."""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from botocore.exceptions import ClientError
+
+from headrace.warehouse.statements import FILE, FINISHED, Part, Statement, Statements
+from support.warehouse_server import NOW_MS, PLACE, WarehouseServer, rows, run, wait
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+TYPES = {
+    "a": ("CAST(1 AS BIGINT)", "int8", {"longValue": 1}),
+    "b": ("CAST(2 AS SMALLINT)", "int2", {"longValue": 2}),
+    "c": ("CAST('1.50' AS DECIMAL(10, 2))", "numeric", {"stringValue": "1.50"}),
+    "d": ("CAST('0.25' AS DOUBLE PRECISION)", "float8", {"doubleValue": 0.25}),
+    "e": ("CAST('ü' AS VARCHAR(10))", "varchar", {"stringValue": "ü"}),
+    "f": ("CAST('2026-01-31' AS DATE)", "date", {"stringValue": "2026-01-31"}),
+    "g": ("CAST('2026-01-31 12:00:00.5' AS TIMESTAMP)", "timestamp", {"stringValue": "2026-01-31 12:00:00.5"}),
+    "h": ("CAST(NULL AS INTEGER)", "int4", {"isNull": True}),
+    "i": ("1 = 1", "bool", {"booleanValue": True}),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarehouseServer]:
+    folder = tmp_path_factory.mktemp("warehouse")
+    with WarehouseServer(folder, memory_mb=100, timeout_s=1.5, result_mb=1) as running:
+        client = running.client()
+        assert run(client, "CREATE TABLE numbers (n BIGINT, t VARCHAR(100))")["Status"] == FINISHED
+        values = ", ".join(f"({n}, 'row {n}')" for n in range(1000))
+        assert run(client, f"INSERT INTO numbers VALUES {values}")["ResultRows"] == 1000
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: WarehouseServer) -> Any:
+    return server.client()
+
+
+def code_of(refused: "pytest.ExceptionInfo[ClientError]") -> str:
+    code: str = refused.value.response["Error"]["Code"]
+    return code
+
+
+def test_fields_have_the_types_of_redshift(client: Any) -> None:
+    sql = "SELECT " + ", ".join(f"{expression} AS {name}" for name, (expression, _, _) in TYPES.items())
+    told = run(client, sql)
+    assert (told["Status"], told["HasResultSet"], told["ResultRows"]) == (FINISHED, True, 1), told
+    result = client.get_statement_result(Id=told["Id"])
+    assert result["Records"] == [[field for _, _, field in TYPES.values()]]
+    assert [(each["name"], each["typeName"]) for each in result["ColumnMetadata"]] == [
+        (name, kind) for name, (_, kind, _) in TYPES.items()
+    ]
+    assert (result["ColumnMetadata"][2]["precision"], result["ColumnMetadata"][2]["scale"]) == (10, 2)
+
+
+def test_a_long_result_comes_in_pages(client: Any) -> None:
+    told = run(client, "SELECT a.n, b.n AS m FROM numbers a CROSS JOIN numbers b WHERE b.n < 12 ORDER BY 1, 2")
+    first = client.get_statement_result(Id=told["Id"])
+    assert first["TotalNumRows"] == told["ResultRows"] == 12_000 and len(first["Records"]) < 12_000
+    pages = client.get_paginator("get_statement_result").paginate(Id=told["Id"])
+    found = [(row[0]["longValue"], row[1]["longValue"]) for page in pages for row in page["Records"]]
+    assert found == [(n, m) for n in range(1000) for m in range(12)]
+    with pytest.raises(ClientError, match="NextToken"):
+        client.get_statement_result(Id=told["Id"], NextToken="nonsense")
+
+
+def test_a_result_in_csv_has_a_header_and_empty_nulls(client: Any) -> None:
+    told = run(
+        client,
+        "SELECT n, CASE WHEN n = 0 THEN 'a,\"b' END AS t FROM numbers WHERE n < 2 ORDER BY n",
+        ResultFormat="CSV",
+    )
+    result = client.get_statement_result_v2(Id=told["Id"])
+    assert result["Records"] == [{"CSVRecords": 'n,t\r\n0,"a,""b"\r\n1,\r\n'}] and result["ResultFormat"] == "CSV"
+    with pytest.raises(ClientError, match="GetStatementResultV2"):
+        client.get_statement_result(Id=told["Id"])
+
+
+def test_the_same_token_runs_once(client: Any) -> None:
+    run(client, "CREATE TABLE once (n BIGINT)")
+    ids = {
+        client.execute_statement(**PLACE, Sql="INSERT INTO once VALUES (1)", ClientToken="t1")["Id"] for _ in range(3)
+    }
+    assert len(ids) == 1
+    wait(client, ids.pop())
+    assert rows(client, "SELECT COUNT(*) FROM once") == [(1,)]
+    with pytest.raises(ClientError, match="ClientToken"):
+        client.execute_statement(**PLACE, Sql="INSERT INTO once VALUES (2)", ClientToken="t1")
+
+
+def test_a_batch_is_one_transaction(client: Any) -> None:
+    run(client, "CREATE TABLE both (n BIGINT)")
+    good = ["INSERT INTO both VALUES (1)", "INSERT INTO both VALUES (2)", "SELECT COUNT(*) FROM both"]
+    told = wait(client, client.batch_execute_statement(**PLACE, Sqls=good)["Id"])
+    assert told["Status"] == FINISHED and [part["Status"] for part in told["SubStatements"]] == [FINISHED] * 3
+    assert client.get_statement_result(Id=f"{told['Id']}:3")["Records"] == [[{"longValue": 2}]]
+    bad = ["INSERT INTO both VALUES (3)", "SELECT nothing FROM both", "INSERT INTO both VALUES (4)"]
+    told = wait(client, client.batch_execute_statement(**PLACE, Sqls=bad)["Id"])
+    assert told["Status"] == "FAILED" and "Query #2 failed" in told["Error"] and "nothing" in told["Error"]
+    assert [part["Status"] for part in told["SubStatements"]] == ["ABORTED", "FAILED", "ABORTED"]
+    assert rows(client, "SELECT COUNT(*) FROM both") == [(2,)]
+    asked = client.batch_execute_statement(**PLACE, Sqls=bad, ExecutionMode="AUTO_COMMIT")
+    told = wait(client, asked["Id"])
+    assert [part["Status"] for part in told["SubStatements"]] == [FINISHED, "FAILED", FINISHED]
+    assert rows(client, "SELECT COUNT(*) FROM both") == [(4,)]
+
+
+def test_parameters_of_a_batch_go_where_they_are_named(client: Any) -> None:
+    parameters = [{"name": "low", "value": "998"}, {"name": "text", "value": "row 7"}]
+    sqls = ["SELECT COUNT(*) FROM numbers WHERE n >= :low", "SELECT n FROM numbers WHERE t = :text"]
+    told = wait(client, client.batch_execute_statement(**PLACE, Sqls=sqls, Parameters=parameters)["Id"])
+    found = [client.get_statement_result(Id=f"{told['Id']}:{n}")["Records"] for n in (1, 2)]
+    assert found == [[[{"longValue": 2}]], [[{"longValue": 7}]]]
+
+
+def test_a_statement_that_never_ends_fails_alone(client: Any) -> None:
+    endless = "SELECT COUNT(*) FROM numbers a, numbers b, numbers c, numbers d WHERE a.n + b.n + c.n + d.n = -1"
+    began = time.monotonic()
+    slow = client.execute_statement(**PLACE, Sql=endless)["Id"]
+    assert rows(client, "SELECT COUNT(*) FROM numbers") == [(1000,)]
+    told = wait(client, slow)
+    assert told["Status"] == "FAILED" and "longer than the 2 s" in told["Error"], told
+    assert time.monotonic() - began < 10
+
+
+def test_a_statement_is_cancelled_running_or_waiting(client: Any) -> None:
+    endless = "SELECT COUNT(*) FROM numbers a, numbers b, numbers c, numbers d WHERE a.n + b.n + c.n + d.n = -1"
+    ids = [client.execute_statement(**PLACE, Sql=endless)["Id"] for _ in range(3)]
+    for each in reversed(ids):
+        assert client.cancel_statement(Id=each)["Status"] is True
+    assert [wait(client, each)["Status"] for each in ids] == ["ABORTED"] * 3
+    with pytest.raises(ClientError, match="already in ABORTED state"):
+        client.cancel_statement(Id=ids[0])
+
+
+def test_a_statement_that_eats_memory_fails_with_words(client: Any) -> None:
+    sql = "SELECT LISTAGG(a.t || b.t || c.t, ',') FROM numbers a, numbers b, numbers c WHERE c.n < 20"
+    told = run(client, sql)
+    assert told["Status"] == "FAILED" and ("memory" in told["Error"] or "longer" in told["Error"]), told
+    assert rows(client, "SELECT MAX(n) FROM numbers") == [(999,)]
+
+
+def test_a_result_over_the_limit_fails_with_words(client: Any) -> None:
+    told = run(client, "SELECT a.t || b.t AS both_texts FROM numbers a CROSS JOIN numbers b")
+    assert told["Status"] == "FAILED" and "larger than 1 MB" in told["Error"] and "UNLOAD" in told["Error"], told
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("SELECT * FROM read_csv('/etc/passwd')", ""),
+        ("SELECT * FROM '/etc/passwd'", ""),
+        ("ATTACH '/tmp/x.db' AS x", ""),
+        ("COPY numbers TO '/tmp/numbers.csv'", ""),
+        ("INSTALL httpfs", ""),
+        ("PRAGMA database_list", ""),
+        ("SELECT * FROM internal.loads", ""),
+        ("INSERT INTO internal.loads VALUES ('a', 'b', 'c')", ""),
+        ("UPDATE public.events SET id = 'x'", "loaded by Headrace"),
+        ("CREATE TABLE bills (n BIGINT)", ""),
+        ("TRUNCATE daily", "loaded by Headrace"),
+    ],
+)
+def test_sql_reaches_nothing_but_tables(client: Any, sql: str, problem: str) -> None:
+    told = run(client, sql)
+    assert told["Status"] == "FAILED" and problem in told["Error"], told
+
+
+def test_a_request_that_says_so_can_not_write(server: WarehouseServer) -> None:
+    client = server.client()
+    client.meta.events.register(
+        "before-send.redshift-data.*", lambda request, **_: request.headers.update({"x-headrace-read-only": "1"})
+    )
+    told = run(client, "DELETE FROM numbers")
+    assert told["Status"] == "FAILED" and "writes" in told["Error"], told
+    assert rows(client, "SELECT COUNT(*) FROM numbers") == [(1000,)]
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked", "code", "message"),
+    [
+        ("describe_statement", {"Id": NOBODY}, "ResourceNotFoundException", "does not exist"),
+        ("describe_statement", {"Id": "x"}, "ValidationException", "regular expression"),
+        ("get_statement_result", {"Id": NOBODY}, "ResourceNotFoundException", "does not exist"),
+        ("cancel_statement", {"Id": NOBODY}, "ResourceNotFoundException", "does not exist"),
+        ("execute_statement", {"Sql": "SELECT 1"}, "ValidationException", "WorkgroupName"),
+        ("execute_statement", {**PLACE, "Sql": " "}, "ValidationException", "empty"),
+        ("execute_statement", {**PLACE, "Sql": "SELECT '" + "x" * 110_000 + "'"}, "ValidationException", "exceeds"),
+        (
+            "execute_statement",
+            {**PLACE, "Database": "other", "Sql": "SELECT 1"},
+            "ValidationException",
+            "does not exist",
+        ),
+        (
+            "execute_statement",
+            {**PLACE, "Sql": "SELECT 1", "SessionKeepAliveSeconds": 9},
+            "ValidationException",
+            "Session",
+        ),
+        ("batch_execute_statement", {**PLACE, "Sqls": ["SELECT 1"] * 41}, "ValidationException", "length less than"),
+        ("list_statements", {"NextToken": "?"}, "ValidationException", "NextToken"),
+        ("list_statements", {"MaxResults": 101}, "ValidationException", "less than or equal to 100"),
+        ("list_sessions", {}, "UnknownOperationException", "not built"),
+    ],
+)
+def test_refusals_are_those_of_aws(client: Any, operation: str, asked: dict[str, Any], code: str, message: str) -> None:
+    with pytest.raises(ClientError, match=message) as refused:
+        getattr(client, operation)(**asked)
+    assert code_of(refused) == code
+
+
+def test_tables_and_columns_are_listed(client: Any) -> None:
+    loaded = {"events", "readings", "devices", "hourly", "daily", "bills"}
+    found = client.list_tables(**PLACE)["Tables"]
+    assert loaded <= {each["name"] for each in found if each["type"] == "TABLE" and each["schema"] == "public"}
+    assert [each["name"] for each in client.list_tables(**PLACE, TablePattern="da_ly")["Tables"]] == ["daily"]
+    assert client.list_tables(**PLACE, SchemaPattern="internal")["Tables"] == []
+    pages = client.get_paginator("list_tables").paginate(**PLACE, PaginationConfig={"PageSize": 2})
+    assert [each["name"] for page in pages for each in page["Tables"]] == [each["name"] for each in found]
+    assert client.list_schemas(**PLACE)["Schemas"] == ["public"]
+    assert client.list_databases(**PLACE)["Databases"] == ["headrace"]
+    columns = client.describe_table(**PLACE, Table="events")["ColumnList"]
+    assert [(each["name"], each["typeName"], each["nullable"]) for each in columns[:3]] == [
+        ("device_id", "varchar", 0), ("time", "timestamp", 0), ("id", "varchar", 0),
+    ]  # fmt: skip
+    assert columns[-1]["name"] == "temperature"
+
+
+def test_statements_are_listed_by_name_and_status(client: Any) -> None:
+    for number in range(3):
+        run(client, "SELECT 1", StatementName=f"mine-{number}")
+    run(client, "SELECT nope", StatementName="mine-bad")
+    names = [each["StatementName"] for each in client.list_statements(StatementName="mine")["Statements"]]
+    assert names == ["mine-bad", "mine-2", "mine-1", "mine-0"]
+    bad = client.list_statements(StatementName="mine", Status="FAILED")["Statements"]
+    assert [each["StatementName"] for each in bad] == ["mine-bad"]
+    assert client.list_statements(WorkgroupName="another")["Statements"] == []
+
+
+def test_ten_thousand_statements_are_listed_in_pages(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "warehouse"
+    Statements(folder).close()
+    with contextlib.closing(sqlite3.connect(folder / FILE)) as db, db:
+        sql = (
+            "INSERT INTO statements (id, created_ms, status, name, database, place, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        )
+        for number in range(10_000):
+            part = Part(f"SELECT {number}", FINISHED)
+            kept = Statement(f"{number:08d}-0000-4000-8000-000000000000", NOW_MS, NOW_MS, [part], status=FINISHED)
+            db.execute(sql, (kept.id, NOW_MS, FINISHED, "", "headrace", "", msgspec.json.encode(kept)))
+    with WarehouseServer(tmp_path / "data") as running:
+        pages = running.client().get_paginator("list_statements").paginate()
+        sqls = [each["QueryString"] for page in pages for each in page["Statements"]]
+        assert sqls == [f"SELECT {number}" for number in reversed(range(10_000))]
+
+
+def test_statements_and_results_survive_a_restart_and_end_after_a_day(tmp_path: Path) -> None:
+    with WarehouseServer(tmp_path, idle_s=1) as running:
+        client = running.client()
+        run(client, "CREATE TABLE mine (n BIGINT)")
+        told = run(client, "SELECT 7 AS n")
+        assert running.idle.wait(10)  # nobody asks: the process ends
+        running.stop()
+        running.start()
+        client = running.client()
+        assert client.describe_statement(Id=told["Id"])["Status"] == FINISHED
+        assert client.get_statement_result(Id=told["Id"])["Records"][0][0]["longValue"] == 7
+        assert rows(client, "SELECT COUNT(*) FROM mine") == [(0,)]
+        running.stop()
+        running.now_ms += 25 * 3_600_000
+        running.start()
+        with pytest.raises(ClientError, match="does not exist"):
+            running.client().describe_statement(Id=told["Id"])
+        assert not any((tmp_path / "warehouse" / "results").iterdir())
