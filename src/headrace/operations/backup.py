@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import version as installed
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 
@@ -30,10 +31,13 @@ from headrace.stream import catalog
 from headrace.stream.board import FILE as BOARD
 from headrace.stream.reader import Reader
 from headrace.stream.writer import segment_bases, segment_path
+from headrace.warehouse.engine import FILE as WAREHOUSE
+from headrace.warehouse.engine import INCOMING
 
 MANIFEST = "backup.json"
 VERSION = 1
 _SNAPSHOT_S_MAX = 600.0
+_WAREHOUSE_START_S_MAX = 60.0
 _LOCKS = ("lock", ".lock", "LOCK")
 
 Copy = Callable[[Path, Path], int]
@@ -108,6 +112,7 @@ class _Backup:
         for job in _folders(self._from.jobs):
             _copy_tree(job, self._to.jobs / job.name, disk.copy_file, without=("work",))
         self._copy_buckets()
+        self._copy_warehouse()
         for name in {*streams, *(path.name for path in _folders(self._from.streams))}:
             self._copy_log(name, closed_only=False)
         self._copy_rest()
@@ -145,6 +150,24 @@ class _Backup:
             client.call("snapshot", str(self._to.table))
         finally:
             client.close()
+
+    def _copy_warehouse(self) -> None:
+        """Copy the warehouse's tables, those that users made among them; statements and results stay behind."""
+        if not (self._from.warehouse / WAREHOUSE).exists():
+            return
+        disk.make_folder(self._to.warehouse)
+        if not self._running:
+            for path in self._from.warehouse.glob(f"{WAREHOUSE}*"):  # and what is not yet merged into it
+                disk.copy_file(path, self._to.warehouse / path.name)
+            return
+        copy = self._from.warehouse / INCOMING / f"backup-{uuid4().hex}.duckdb"
+        client = rpc.Client(self._from.warehouse_socket, _WAREHOUSE_START_S_MAX)
+        try:
+            client.call("copy", str(copy))
+            disk.move_file(copy, self._to.warehouse / WAREHOUSE)
+        finally:
+            client.close()
+            copy.unlink(missing_ok=True)
 
     def _copy_buckets(self) -> None:
         """Copy the buckets, then the cold folder, which lies in the data directory of the copy.

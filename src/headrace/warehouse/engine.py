@@ -56,6 +56,7 @@ class Engine:
         self.incoming = folder / INCOMING
         disk.make_folder(self.incoming)
         self._duckdb = duckdb
+        self._schema: dict[str, dict[str, str]] | None = None
         self._connection = duckdb.connect(
             config={
                 "memory_limit": f"{limits.memory_mb}MB",
@@ -113,12 +114,22 @@ class Engine:
             cursor.close()
 
     def schema(self) -> dict[str, dict[str, str]]:
-        """Return the tables and views that queries see, and their columns' names and types, in order."""
-        with self.session() as session:
-            return self.schema_of(session)
+        """Return the tables and views that queries see, and their columns' names and types, in order.
+
+        It is remembered until `schema_changed`: to ask DuckDB takes longer than many a statement.
+        """
+        found = self._schema
+        if found is None:
+            with self.session() as session:
+                found = self._schema = self.schema_of(session)
+        return found
+
+    def schema_changed(self) -> None:
+        """Have the schema asked for anew: a change of it is committed."""
+        self._schema = None
 
     def schema_of(self, session: "Session") -> dict[str, dict[str, str]]:
-        """Return the same as a session sees it."""
+        """Return the same as a session sees it, with what it has not committed."""
         sql = (
             "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = ? "
             "AND schema_name = ? ORDER BY table_name, column_index"

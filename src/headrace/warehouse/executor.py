@@ -37,8 +37,11 @@ WORKERS = 2
 STUCK_STATUS = 70  # of a process that had to end because a statement could not be interrupted
 _AUTO_COMMIT = "AUTO_COMMIT"
 
+_ROWS_ONLY = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "MERGE", "COPY")  # leave tables' columns as they are
+
+Schema = Mapping[str, Mapping[str, str]]
 # (SQL, the tables' columns, parameters) -> statements: `dialect.translate`.
-Translate = Callable[[str, Mapping[str, Mapping[str, str]], Mapping[str, str] | None], list[Any]]
+Translate = Callable[[str, Schema, Mapping[str, str] | None], list[Any]]
 
 _log = logging.getLogger(__name__)
 
@@ -193,28 +196,48 @@ class Executor:
     def _transaction(self, statement: Statement, parts: list[tuple[int, Part]], mark: str) -> None:
         """Run parts as one transaction; whatever goes wrong ends it, and is told in the part where it did."""
         current = parts[0][1]
-        began_ns = 0
+        began_ns = _now_ns()
         try:
-            with self._session(statement) as session, contextlib.ExitStack() as stack:
-                folder = stack.enter_context(self._transfer.folder())
-                afterwards: list[Callable[[], None]] = []
-                with session.transaction(read_only=statement.read_only):
-                    wrote = False
+            one = self._translated(statement, current, self._engine.schema())
+            read_only = statement.read_only or (len(parts) == 1 and one.kind == "query")
+            with self._session(statement) as session, self._transfer.folder() as folder:
+                run = _Transaction(statement, session, folder)
+                with session.transaction(read_only=read_only):
                     for number, part in parts:
-                        current, began_ns = part, _now_ns()
-                        self._check(statement)
+                        if part is not current:
+                            began_ns, current = _now_ns(), part
+                            schema = self._engine.schema_of(session) if run.altered else self._engine.schema()
+                            one = self._translated(statement, part, schema)
                         part.status, part.updated_ms = STARTED, self._now_ms()
-                        wrote |= self._part(session, statement, number, part, folder / str(number), afterwards)
+                        self._part(run, number, part, one)
                         part.duration_ns = _now_ns() - began_ns
-                    if wrote:
+                    if run.wrote:
                         session.run("INSERT INTO internal.committed VALUES (?)", [mark])
-                for each in afterwards:
+                if run.altered:
+                    self._engine.schema_changed()
+                for each in run.afterwards:
                     each()
             for _, part in parts:
                 part.status, part.updated_ms = FINISHED, self._now_ms()
         except Exception as error:
             self._failed(statement, parts, current, error)
-            current.duration_ns = _now_ns() - began_ns if began_ns else 0
+            current.duration_ns = _now_ns() - began_ns
+
+    def _translated(self, statement: Statement, part: Part, schema: Schema) -> Any:
+        """Return the one statement that a part's SQL is; raises UsageError."""
+        self._check(statement)
+        found = self._translate(part.sql, schema, _named(part.sql, statement))
+        if len(found) != 1:
+            raise UsageError(
+                f"There are {len(found)} statements where one is expected.",
+                "Send several with BatchExecuteStatement: they are one transaction.",
+            )
+        if statement.read_only and found[0].kind not in ("query", "session"):
+            raise UsageError(
+                f"{found[0].action} writes, and this was to be read only.",
+                "Allow it (headrace sql --write), or SELECT.",
+            )
+        return found[0]
 
     def _failed(self, statement: Statement, parts: list[tuple[int, Part]], current: Part, error: Exception) -> None:
         aborted = statement.id in self._cancelled
@@ -244,48 +267,25 @@ class Executor:
                 self._interrupts[statement.id] = interrupt
             yield session
 
-    def _part(
-        self,
-        session: Session,
-        statement: Statement,
-        number: int,
-        part: Part,
-        folder: Path,
-        afterwards: list[Callable[[], None]],
-    ) -> bool:
-        """Run one SQL statement; return whether it wrote to tables."""
-        schema = self._engine.schema_of(session)
-        found = self._translate(part.sql, schema, _named(part.sql, statement))
-        if len(found) != 1:
-            raise UsageError(
-                f"There are {len(found)} statements where one is expected.",
-                "Send several with BatchExecuteStatement: they are one transaction.",
-            )
-        one = found[0]
+    def _part(self, run: "_Transaction", number: int, part: Part, one: Any) -> None:
+        """Run one translated statement."""
         if one.kind == "session":
             part.rows = 0
-            return False
-        if statement.read_only and one.kind != "query":
-            raise UsageError(
-                f"{one.action} writes, and this was to be read only.", "Allow it (headrace sql --write), or SELECT."
-            )
-        if one.kind == "query":
-            self._query(session, statement, number, part, one)
-            return False
-        if one.kind == "unload":
-            folder.mkdir()
-            part.rows, put = self._transfer.unload(session, one.unload, one.sql, folder)
-            afterwards.append(put)
-            return False
-        _refuse_loaded(one)
-        if one.kind == "copy":
-            folder.mkdir()
-            types = types_of(schema, one.copy.table, one.copy.columns)
-            part.rows = self._transfer.copy(session, one.copy, types, folder)
+        elif one.kind == "query":
+            self._query(run.session, run.statement, number, part, one)
+        elif one.kind == "unload":
+            part.rows, put = self._transfer.unload(run.session, one.unload, one.sql, run.own(number))
+            run.afterwards.append(put)
         else:
-            session.run(one.sql)
-            part.rows = _affected(session, one.action)
-        return True
+            _refuse_loaded(one)
+            run.wrote = True
+            run.altered |= one.action not in _ROWS_ONLY
+            if one.kind == "copy":
+                types = types_of(self._engine.schema_of(run.session), one.copy.table, one.copy.columns)
+                part.rows = self._transfer.copy(run.session, one.copy, types, run.own(number))
+            else:
+                run.session.run(one.sql)
+                part.rows = _affected(run.session, one.action)
 
     def _query(self, session: Session, statement: Statement, number: int, part: Part, one: Any) -> None:
         session.run(one.sql)
@@ -317,6 +317,24 @@ class Executor:
             statement.error = f"Query #{number} failed: {failed.error}" if statement.batch else failed.error
         statement.duration_ns = sum(part.duration_ns for part in statement.parts)
         statement.updated_ms = self._now_ms()
+
+
+class _Transaction:
+    """What statements of one transaction share. `altered`: tables were made, changed or dropped."""
+
+    def __init__(self, statement: Statement, session: Session, folder: Path) -> None:
+        self.statement = statement
+        self.session = session
+        self.wrote = False
+        self.altered = False
+        self.afterwards: list[Callable[[], None]] = []
+        self._folder = folder
+
+    def own(self, number: int) -> Path:
+        """Return a new folder for one of the statements."""
+        folder = self._folder / str(number)
+        folder.mkdir()
+        return folder
 
 
 def _refuse_loaded(one: Any) -> None:

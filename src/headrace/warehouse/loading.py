@@ -150,6 +150,15 @@ class Loading:
             _try(lambda: session.run(f"CHECKPOINT {tables.DATABASE}"))  # so that the file does not keep them
             return deleted
 
+    def copy(self, path: str) -> None:
+        """Write a copy of the whole database, as it is at one moment, to a new file in `incoming/`."""
+        with self._lock, self._engine.session() as session:
+            session.run(f"ATTACH {text(path)} AS copied")
+            try:
+                session.run(f"COPY FROM DATABASE {tables.DATABASE} TO copied")
+            finally:
+                session.run("DETACH copied")
+
     def _add_columns(self, session: Session, readings: Sequence[str]) -> None:
         """Give each reading its column in `events`, and `readings` its part; of names that agree the first has it."""
         known = _columns(session)
@@ -161,6 +170,7 @@ class Loading:
                 session.run(tables.add_column_sql(reading))
                 session.run("INSERT INTO internal.columns VALUES (?, ?)", [column, reading])
             session.run(readings_view({**known, **new}))
+        self._engine.schema_changed()
 
 
 def _alike(files: Sequence[EventsFile]) -> Iterator[list[EventsFile]]:

@@ -6,6 +6,7 @@ events     load a day's new files of events
 rows       replace a period's rows of a report
 devices    replace all devices
 erase      delete a device's rows
+copy       copy everything to a file, for a backup
 """
 
 import asyncio
@@ -91,6 +92,7 @@ class Warehouse:
                 "events": self._threaded(work.events, loading.EventsLoad),
                 "rows": self._threaded(work.rows, loading.RowsLoad),
                 "devices": self._threaded(work.devices, loading.DevicesLoad),
+                "copy": self._threaded(work.copy, str),
                 "erase": self._threaded(self._erase, str),
             }
         )
@@ -178,9 +180,11 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
 
 
 def _clear(incoming: Path) -> None:
-    """Remove what statements of a process before have left; files of loads are the loads' own."""
+    """Remove what statements and backups of a process before have left; files of loads are the loads' own."""
     for path in incoming.glob("statement-*"):
         shutil.rmtree(path, ignore_errors=True)
+    for path in incoming.glob("backup-*"):
+        path.unlink(missing_ok=True)
 
 
 def yield_to_ingest() -> None:
