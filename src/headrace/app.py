@@ -157,10 +157,10 @@ async def warehouse() -> Stop:
     from headrace.archive.local import LocalBucket
     from headrace.warehouse import server
 
-    server.yield_to_ingest()
     layout, system = layout_and_system()
-    buckets = {bucket.name: LocalBucket(layout.buckets / bucket.name) for bucket in system.buckets}
     settings = server.settings_of(os.environ)
+    server.yield_to_ingest(settings.memory_mb)
+    buckets = {bucket.name: LocalBucket(layout.buckets / bucket.name) for bucket in system.buckets}
     running = server.Warehouse(layout, buckets, system.failures_buckets, system.readings, settings)
     await running.listen(listening())
     return running.stop

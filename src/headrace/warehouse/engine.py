@@ -53,6 +53,7 @@ class Engine:
         import duckdb
 
         self.limits = limits
+        self.is_broken = False  # DuckDB takes nothing more until the file is opened anew
         self.incoming = folder / INCOMING
         disk.make_folder(self.incoming)
         self._duckdb = duckdb
@@ -170,6 +171,7 @@ class Engine:
             )
         if isinstance(error, duckdb.InterruptException):
             return Interrupted("The statement was ended.")
+        self.is_broken |= isinstance(error, duckdb.FatalException | duckdb.InternalException)
         if isinstance(error, duckdb.IOException | duckdb.FatalException | duckdb.InternalException):
             return StorageError(f"The warehouse failed: {problem}", "Is the disk full? See `headrace logs warehouse`.")
         if isinstance(error, duckdb.TransactionException):

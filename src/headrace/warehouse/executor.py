@@ -72,6 +72,7 @@ class Executor:
         self._active: dict[str, Statement] = {}
         self._interrupts: dict[str, Callable[[], None]] = {}
         self._cancelled: set[str] = set()
+        self._unsaved: dict[str, Statement] = {}  # ended, while the disk refuses to keep it
         self._threads: list[threading.Thread] = []
         self._stopping = False
 
@@ -111,7 +112,8 @@ class Executor:
 
     def get(self, statement_id: str) -> Statement:
         """Return a statement as it is now; raises NotFound."""
-        return self._active.get(statement_id) or self._statements.get(statement_id)
+        held = self._active.get(statement_id) or self._unsaved.get(statement_id)
+        return held or self._statements.get(statement_id)
 
     def is_active(self, statement_id: str) -> bool:
         """Return whether a statement has not ended."""
@@ -171,9 +173,10 @@ class Executor:
                 statement.status = PICKED
             try:
                 self._run(statement)
-            except Exception:
-                # The disk refuses what became of it: the next process takes it for interrupted.
-                _log.exception("Statement %s", statement.id)
+            except HeadraceError as error:  # the next process takes it for interrupted
+                _log.error("Statement %s: %s", statement.id, error)
+                self._unsaved[statement.id] = statement
+                self._fail_unsaved(statement, error)
             finally:
                 with self._lock:
                     self._active.pop(statement.id, None)
@@ -192,6 +195,13 @@ class Executor:
             self._transaction(statement, parts, statement.id)
         self._ended(statement)
         self._statements.save(statement)
+
+    def _fail_unsaved(self, statement: Statement, error: HeadraceError) -> None:
+        """Tell of a statement that could not be begun because its state can't be kept."""
+        if statement.status in (PICKED, STARTED):
+            for part in statement.parts:
+                part.status, part.error = FAILED, str(error).replace("\n  ", " ")
+            self._ended(statement)
 
     def _transaction(self, statement: Statement, parts: list[tuple[int, Part]], mark: str) -> None:
         """Run parts as one transaction; whatever goes wrong ends it, and is told in the part where it did."""

@@ -11,8 +11,10 @@ copy       copy everything to a file, for a backup
 
 import asyncio
 import contextlib
+import logging
 import math
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -39,7 +41,11 @@ from headrace.wire import WireError
 IDLE_S = 300.0
 FORGET_S = 600.0
 NICE = 10  # what devices wait for goes first
+_OTHER_MB = 1024  # of the process, beside twice what DuckDB may have
 _OOM_SCORE = "900"  # of -1000 to 1000: if memory is short, the system ends this process and not the gateway
+
+
+_log = logging.getLogger(__name__)
 
 
 class Settings(msgspec.Struct):
@@ -148,9 +154,15 @@ class Warehouse:
 
     async def _end_when_idle(self) -> None:
         idle_s = self._settings.idle_s
-        while self._calls or self._executor.active() or clock.monotonic_s() - self._used_s < idle_s:
-            await asyncio.sleep(min(5.0, idle_s / 4))
+        while self._is_busy() or clock.monotonic_s() - self._used_s < idle_s:
+            await asyncio.sleep(min(1.0, idle_s / 4))
+            if self._engine.is_broken:
+                _log.error("DuckDB takes nothing more: ending, to open the file anew with the next request")
+                break
         self._idle()
+
+    def _is_busy(self) -> bool:
+        return bool(self._calls or self._executor.active())
 
     async def _forget_forever(self) -> None:
         while True:
@@ -187,8 +199,13 @@ def _clear(incoming: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def yield_to_ingest() -> None:
-    """Let what devices wait for go first, and be the first to end where memory is short."""
+def yield_to_ingest(memory_mb: int) -> None:
+    """Let what devices wait for go first, and be the first to end where memory is short.
+
+    Beyond what DuckDB counts, and may have, a value of a result may be large: that has an end as well.
+    """
     os.nice(NICE)
+    most = (2 * memory_mb + _OTHER_MB) * 1024**2
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)

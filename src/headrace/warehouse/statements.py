@@ -4,15 +4,17 @@ A statement that was submitted is run, also by the next process; what was runnin
 unless the warehouse itself says that its writes were committed (`executor.py`).
 """
 
+import contextlib
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from headrace import disk
-from headrace.errors import DataDirectoryError, NotFound
+from headrace.errors import DataDirectoryError, NotFound, StorageError
 from headrace.warehouse.results import Result
 
 FILE = "statements.sqlite"
@@ -106,7 +108,7 @@ class Statements:
 
     def add(self, statement: Statement) -> Statement:
         """Keep a new statement; if one of its token is there already, return that one instead."""
-        with self._lock:
+        with self._lock, _durable():
             if statement.token is not None:
                 row = self._one("SELECT number, body FROM statements WHERE token = ?", statement.token)
                 if row is not None:
@@ -122,7 +124,7 @@ class Statements:
 
     def save(self, statement: Statement) -> None:
         """Keep what became of a statement."""
-        with self._lock:
+        with self._lock, _durable():
             sql = "UPDATE statements SET status = ?, body = ? WHERE id = ?"
             self._db.execute(sql, (statement.status, msgspec.json.encode(statement), statement.id))
 
@@ -171,6 +173,16 @@ class Statements:
     def _one(self, sql: str, value: str) -> tuple[int, bytes] | None:
         row: tuple[int, bytes] | None = self._db.execute(sql, (value,)).fetchone()
         return row
+
+
+@contextlib.contextmanager
+def _durable() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"The statement can't be kept: {error}.", "Is the disk full? Free space on it, then run it again."
+        ) from error
 
 
 def _statement(row: tuple[Any, ...]) -> Statement:
