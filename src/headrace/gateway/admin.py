@@ -34,7 +34,7 @@ from headrace.gateway.replay import Replay, Replayer, read_document
 from headrace.settings import Layout
 from headrace.wire import Handler, Request, Response, answer, json_body, json_response, nothing
 
-PROCESSES = ("gateway", "table", "runtime", "metrics", "jobs", "console", "supervisor")
+PROCESSES = ("gateway", "table", "runtime", "metrics", "jobs", "console", "warehouse", "supervisor")
 LOG_LINES = 100
 LOG_LINES_MAX = 100_000
 LOG_BYTES_MAX = 1024 * 1024  # of one file in one answer
