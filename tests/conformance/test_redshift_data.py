@@ -11,6 +11,8 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
+from headrace.errors import UsageError
+from headrace.warehouse.server import settings_of
 from headrace.warehouse.statements import FILE, FINISHED, Part, Statement, Statements
 from support.warehouse_server import NOW_MS, PLACE, WarehouseServer, rows, run, wait
 
@@ -172,6 +174,50 @@ def test_a_result_over_the_limit_fails_with_words(client: Any) -> None:
 def test_sql_reaches_nothing_but_tables(client: Any, sql: str, problem: str) -> None:
     told = run(client, sql)
     assert told["Status"] == "FAILED" and problem in told["Error"], told
+
+
+def test_unloaded_csv_is_copied_back_as_it_was(server: WarehouseServer, client: Any) -> None:
+    run(client, "CREATE TABLE odd (n BIGINT, t VARCHAR(100), b BOOLEAN, d DATE)")
+    run(
+        client,
+        "INSERT INTO odd VALUES (1, 'a,\"b\"', TRUE, '2026-01-31'), (2, 'ü x', FALSE, NULL), (NULL, 'y', NULL, NULL)",
+    )
+    target = "TO 's3://archive/unload/odd-' IAM_ROLE default"
+    for more in ("FORMAT CSV HEADER", "FORMAT CSV HEADER ALLOWOVERWRITE"):
+        told = run(client, f"UNLOAD ('SELECT * FROM odd') {target} {more}")
+        assert (told["Status"], told["ResultRows"], told["HasResultSet"]) == (FINISHED, 3, False), told
+    told = run(client, f"UNLOAD ('SELECT * FROM odd') {target} FORMAT CSV HEADER")
+    assert told["Status"] == "FAILED" and "ALLOWOVERWRITE" in told["Error"], told
+    lines = (server.layout.buckets / "archive" / "unload" / "odd-000").read_text().splitlines()
+    assert lines[0] == "n,t,b,d" and '1,"a,""b""",t,2026-01-31' in lines
+    run(client, "CREATE TABLE again (n BIGINT, t VARCHAR(100), b BOOLEAN, d DATE)")
+    told = run(client, "COPY again FROM 's3://archive/unload/odd-' IAM_ROLE default FORMAT CSV IGNOREHEADER 1")
+    assert (told["Status"], told["ResultRows"]) == (FINISHED, 3), told
+    both = [rows(client, f"SELECT n, t, b, d FROM {table} ORDER BY t") for table in ("odd", "again")]
+    assert both[0] == both[1]
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("COPY numbers FROM 's3://archive/nothing/' IAM_ROLE default FORMAT PARQUET", "does not exist"),
+        ("COPY numbers FROM 's3://elsewhere/x' IAM_ROLE default FORMAT PARQUET", "no bucket"),
+        ("COPY numbers FROM 's3://archive/../../../etc/passwd' IAM_ROLE default FORMAT CSV", "no place in a bucket"),
+        ("UNLOAD ('SELECT 1') TO 's3://archive/../../x' IAM_ROLE default FORMAT CSV", "no place in a bucket"),
+        ("UNLOAD ('SELECT 1') TO 's3://failures/x' IAM_ROLE default FORMAT CSV", "kept by Headrace"),
+        ("UNLOAD ('SELECT 1') TO 's3://archive/catalogue/x' IAM_ROLE default FORMAT CSV", "kept by Headrace"),
+        ("UNLOAD ('DELETE FROM numbers') TO 's3://archive/unload/x' IAM_ROLE default FORMAT CSV", ""),
+    ],
+)
+def test_files_come_from_buckets_and_go_to_places_of_ones_own(client: Any, sql: str, problem: str) -> None:
+    told = run(client, sql)
+    assert told["Status"] == "FAILED" and problem in told["Error"], told
+
+
+@pytest.mark.parametrize("value", ["much", "10", "-1", "nan", "inf"])
+def test_a_setting_that_is_no_limit_is_refused(value: str) -> None:
+    with pytest.raises(UsageError, match="HEADRACE_WAREHOUSE_MEMORY_MB"):
+        settings_of({"HEADRACE_WAREHOUSE_MEMORY_MB": value})
 
 
 def test_a_request_that_says_so_can_not_write(server: WarehouseServer) -> None:
