@@ -111,6 +111,7 @@ REFUSALS: list[tuple[str, str, str]] = [
     ("SELECT place FROM events", "place", "Leave it out"),
     ("SELECT i FROM t ORDER BY 5", "ORDER BY 5", "1 to 1"),
     ("WITH RECURSIVE r (n) AS (SELECT n FROM r) SELECT * FROM r", "recursive", "UNION ALL"),
+    ("WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 0.5 FROM r WHERE n < 3) SELECT * FROM r", "different types", "Cast"),
     # The system's tables, and functions of the leader node.
     ("SELECT * FROM stl_query", "stl_query", "svv_tables"),
     ("SELECT * FROM pg_class", "pg_class", "svv_tables"),
@@ -195,4 +196,15 @@ def test_sql_that_is_too_long_or_too_deep_is_refused() -> None:
     with pytest.raises(Refused, match="deep"):
         dialect.translate("SELECT " + "NOT " * 5000 + "TRUE", SCHEMA)
     with pytest.raises(Refused, match="deep"):
-        dialect.translate("SELECT " + "1 + " * 20000 + "1", SCHEMA)
+        dialect.translate("SELECT " + "1 + " * 5000 + "1", SCHEMA)
+
+
+def test_sql_that_would_grow_without_bounds_is_refused() -> None:
+    doubling = ", ".join(f"c{at} || c{at} AS c{at + 1}" for at in range(40))
+    with pytest.raises(Refused, match="too large"):
+        dialect.translate(f"SELECT v AS c0, {doubling} FROM t", SCHEMA)
+    nested = "v"
+    for _ in range(30):
+        nested = f"CASE {nested} WHEN 'a' THEN 'b' WHEN 'c' THEN 'd' ELSE v END"
+    with pytest.raises(Refused, match="too large"):
+        dialect.translate(f"SELECT {nested} FROM t", SCHEMA)

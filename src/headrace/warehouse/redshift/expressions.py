@@ -32,6 +32,7 @@ from headrace.warehouse.redshift.values import (
     text_sql,
 )
 
+SQL_SIZE_MAX = 200_000
 COMPARISONS = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
 _INSTEAD = {
     "Bracket": "JSON_EXTRACT_PATH_TEXT(column, 'name') or JSON_EXTRACT_ARRAY_ELEMENT_TEXT(column, 0)",
@@ -152,7 +153,10 @@ class Expressions:
                 f"{name} is not supported.",
                 f"Write {_INSTEAD.get(kind, 'it with the functions and operators listed in docs/sql.md')}.",
             )
-        return compile_(node)
+        value = compile_(node)
+        if len(value.sql) > SQL_SIZE_MAX:  # an expression that is used twice is written twice
+            raise Refused("The SQL grows too large when it is written for DuckDB.", "Use WITH for the inner queries.")
+        return value
 
     def boolean(self, node: Any, what: str) -> Value:
         """Return a condition."""
@@ -206,6 +210,8 @@ class Expressions:
         inner = self.value(node.this)
         if inner.number is not None:
             return integer(-inner.number)
+        if inner.is_null and types.is_number(inner.type):
+            return inner
         if inner.type == UNKNOWN or not (types.is_number(inner.type) or inner.type == INTERVAL):
             raise Refused(f"- before a value of type {inner.type}.", "It needs a number.")
         return Value(f"(- {inner.sql})", inner.type, is_whole=inner.is_whole)

@@ -59,6 +59,10 @@ class Queries:
                 inner.ctes[name] = self._recursive(inner, cte.this, name, names)
             query = inner.query(cte.this)
             columns = renamed(query.columns, names, name)
+            if is_recursive and [each.type for each in inner.ctes.get(name, columns)] != [
+                each.type for each in columns
+            ]:
+                raise Refused(f"The two queries of {name} have different types.", "Cast the columns of the first one.")
             listed = ", ".join(name_sql(column.name) for column in columns)
             self.ctes[name] = columns
             parts.append(f"{name_sql(name)}({listed}) AS ({query.sql})")
