@@ -153,7 +153,7 @@ REFUSALS: list[tuple[str, str, str]] = [
     ("DELETE FROM t WHERE getenv('x') = 'y'", "GETENV", "settings"),
     ("MERGE INTO t USING events ON 1 = 1 WHEN MATCHED THEN DELETE", "MERGE", "BatchExecuteStatement"),
     ("EXPLAIN SELECT 1", "EXPLAIN", "the query itself"),
-    ("VACUUM", "VACUUM", "not needed"),
+    ("VACUUM", "VACUUM", "nothing needs it"),
     ("GRANT SELECT ON t TO PUBLIC", "GRANT", "SELECT"),
     ("SELECT 1; ATTACH 'x'", "ATTACH", ""),
     ("SELECT @version", "'@'", ":name"),

@@ -44,8 +44,7 @@ def _count(call: Call) -> Value:
             )
         return Value(f"count(*){OVER}", BIGINT)
     value = call.value(0)
-    sql = f"rtrim({value.sql}, ' ')" if call.is_distinct and value.type == VARCHAR else value.sql
-    return Value(f"count({_argument(call, sql)}){OVER}", BIGINT)
+    return Value(f"count({_argument(call, value.sql)}){OVER}", BIGINT)
 
 
 def _approximate(call: Call) -> Value:

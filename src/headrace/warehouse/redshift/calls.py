@@ -46,17 +46,22 @@ _INSTEAD = {
         ("read_csv", "read_csv_auto", "read_parquet", "read_json", "read_json_auto", "read_text", "read_blob", "glob"),
         "COPY into a table of your own: SQL reads no files",
     ),
-    **dict.fromkeys(("getenv", "current_setting", "set_config", "pg_read_file"), "nothing: SQL sees no settings"),
+    **dict.fromkeys(("getenv", "current_setting", "set_config", "pg_read_file"), "Leave it out: SQL sees no settings."),
 }
 _HINT = "Use a function that is listed in docs/sql.md."
 _RANKS = ("row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead")
 _WITHOUT_ORDER = ("ratio_to_report", "median", "percentile_cont", "percentile_disc", "listagg")
 
 
+def hint(instead: str) -> str:
+    """Return what to do instead as a sentence, if it is none yet."""
+    return instead if instead.endswith(".") else f"Use {instead}."
+
+
 def refused(name: str) -> Refused:
     """Return the error for a function that is not on the list."""
     instead = _INSTEAD.get(name)
-    return Refused(f"The function {name.upper()} is not supported.", f"Use {instead}." if instead else _HINT)
+    return Refused(f"The function {name.upper()} is not supported.", hint(instead) if instead else _HINT)
 
 
 def function(node: Any, expressions: Expressions) -> Value:
@@ -203,4 +208,4 @@ def _bound(value: Any, side: Any) -> str:
     return f"{int(number)} {str(side).upper()}"
 
 
-__all__ = ["ALLOWED", "VARCHAR", "direction", "function", "ordered", "refused"]
+__all__ = ["ALLOWED", "VARCHAR", "direction", "function", "hint", "ordered", "refused"]

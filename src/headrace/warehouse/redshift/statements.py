@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.warehouse.dialect import Column, Statement
-from headrace.warehouse.redshift import parsing, transfers, writes
+from headrace.warehouse.redshift import calls, parsing, transfers, writes
 from headrace.warehouse.redshift.queries import Context, Output, Queries, Schema
 from headrace.warehouse.redshift.types import VARCHAR, Refused
 
@@ -17,8 +17,8 @@ _WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "CREATE", "DROP")
 _INSTEAD = {
     "EXPLAIN": "the query itself",
     "SHOW": "SELECT * FROM svv_tables, or svv_columns",
-    "VACUUM": "nothing: it is not needed",
-    "ANALYZE": "nothing: it is not needed",
+    "VACUUM": "Leave it out: nothing needs it here.",
+    "ANALYZE": "Leave it out: nothing needs it here.",
     "MERGE": "DELETE and INSERT in one call of BatchExecuteStatement",
     "ALTER": "CREATE TABLE … AS SELECT …",
     "VALUES": "SELECT … UNION ALL SELECT …",
@@ -68,7 +68,7 @@ def _statement(tokens: list[Any], sql: str, context: Context) -> Statement:
 
 
 def _refuse(what: str, instead: str) -> Statement:
-    raise Refused(f"{what} is not supported.", f"Use {instead}.")
+    raise Refused(f"{what} is not supported.", calls.hint(instead))
 
 
 def _query(tree: Any, context: Context) -> Statement:
