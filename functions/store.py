@@ -2,7 +2,7 @@
 
 Environment: EVENTS_TABLE; FAILURES_BUCKET; EVENTS_TTL_DAYS, from arrival (none: kept for ever); READINGS, the names of
 those that become metrics, separated by commas; DEVICES_TABLE (none: no registry); REGISTER_DEVICES, `false` if devices
-are not to be registered on their first event.
+are not to be registered on their first event; METRICS_NAMESPACE, where two systems share an account.
 
 Safe to repeat: an item's key is its event's identity. What will never be an event goes to the failures bucket, a
 document each, and is done with. Where the table has no capacity left in time, the records up to there are done with and
@@ -125,5 +125,6 @@ def measure(events: list[Event], rejected: int) -> None:
     names = readings.names_of(os.environ.get("READINGS", ""))
     metrics = readings.columns(names, [one.readings for one in events])
     non_finite = sum(one.non_finite for one in events)
+    namespace = os.environ.get("METRICS_NAMESPACE", emf.NAMESPACE)
     counts = {"Events": [len(events)], "Rejected": [rejected], "NonFiniteReadings": [non_finite]}
-    print("\n".join(emf.lines({**metrics, **counts}, clock.now_ms())))
+    print("\n".join(emf.lines({**metrics, **counts}, clock.now_ms(), namespace)))

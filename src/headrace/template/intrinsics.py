@@ -140,7 +140,9 @@ class Resolver:
             return ABSENT
         value = self._parameters.get(name, PSEUDO_PARAMETERS.get(name))
         if value is None:
-            return self.name(name, line)
+            identity = IDENTITIES.get(self._names.resources.get(name, ""))
+            found = self.name(name, line)
+            return identity.ref.format(name=found) if identity else found
         return _items(value, line) if isinstance(value, list) else value
 
     def _get_att(self, argument: Items, line: int) -> str:

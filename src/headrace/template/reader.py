@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from headrace.errors import TemplateError
 from headrace.system import System
@@ -32,15 +32,35 @@ _SAM = "AWS::Serverless-2016-10-31"
 _TRANSFORMS = (_SAM, "AWS::LanguageExtensions")
 
 
-def read(path: Path, given: Mapping[str, str]) -> System:
-    """Return the System that a template declares, with these parameters given; raises TemplateError."""
+class Opened(NamedTuple):
+    """A template whose sections and references are checked, before anything is made of it."""
+
+    file: str
+    content: Members
+    declared: Members  # the section Resources, Globals merged in
+    names: Names
+    values: parameters.Values
+
+
+def opened(path: Path, given: Mapping[str, str], loaded: Members | None = None) -> Opened:
+    """Return a template's sections with these parameters; `loaded` is what the file holds. Raises TemplateError."""
     file = str(path)
-    content = document.load(path)
+    content = document.load(path) if loaded is None else loaded
     _check_sections(file, content)
     declared = resources.declared(file, content)
     names = names_of(content, declared)
     _check_references(file, content, declared, names)
-    values = parameters.values(file, names.parameters, given)
+    return Opened(file, content, declared, names, parameters.values(file, names.parameters, given))
+
+
+def read(path: Path, given: Mapping[str, str]) -> System:
+    """Return the System that a template declares, with these parameters given; raises TemplateError."""
+    return system_of(path, opened(path, given))
+
+
+def system_of(path: Path, template: Opened) -> System:
+    """Return the System of a template that is opened; raises TemplateError."""
+    file, _, declared, names, values = template
     resolver = Resolver(file, names, declared, values)
     created = [
         Resource(logical_id, resource["Type"], resource.get("Properties") or Members(), declared.lines[logical_id])

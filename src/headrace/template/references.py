@@ -27,22 +27,51 @@ SUB_VARIABLE = re.compile(r"\$\{(!?)([^}]*)\}")
 
 
 class Identity(NamedTuple):
-    """How a type's resources are named: the property with the name, and what GetAtt answers for a name."""
+    """How a type's resources are named: the property with the name, and what GetAtt and Ref answer for a name."""
 
     name_property: str
     attributes: dict[str, str]  # formats of {name}
+    ref: str = "{name}"
 
 
 _FUNCTION = Identity("FunctionName", {"Arn": function_arn("{name}")})
 _TABLE_ARN = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{{name}}"
+_MACHINE_ARN = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{{name}}"
+_MACHINE = Identity("Name", {"Arn": _MACHINE_ARN, "Name": "{name}", "StateMachineRevisionId": "1"}, _MACHINE_ARN)
+_WAREHOUSE_ARN = f"arn:aws:redshift-serverless:{REGION}:{ACCOUNT}"
+
+
+def _inner(kind: str, path: str, id_: str) -> dict[str, str]:
+    """Return the attributes of Redshift's resources, which are those of a structure in them."""
+    own = {f"{kind}Arn": f"{_WAREHOUSE_ARN}:{path}/{{name}}", f"{kind}Name": "{name}", id_: "{name}-id"}
+    rest = _OTHER_ATTRIBUTES[kind].split()
+    return {f"{kind}.{name}": value for name, value in {**dict.fromkeys(rest, "{name}"), **own}.items()}
+
+
+_OTHER_ATTRIBUTES = {
+    "Namespace": "AdminUsername CreationDate DbName DefaultIamRoleArn IamRoles KmsKeyId LogExports Status",
+    "Workgroup": "BaseCapacity ConfigParameters CreationDate Endpoint.Address Endpoint.Port EnhancedVpcRouting "
+    "MaxCapacity NamespaceName PubliclyAccessible SecurityGroupIds Status SubnetIds TrackName",
+}
 IDENTITIES = {
     "AWS::CloudWatch::Alarm": Identity("AlarmName", {"Arn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{{name}}"}),
     "AWS::DynamoDB::Table": Identity("TableName", {"Arn": _TABLE_ARN, "StreamArn": f"{_TABLE_ARN}/stream/latest"}),
+    "AWS::IAM::InstanceProfile": Identity(
+        "InstanceProfileName", {"Arn": f"arn:aws:iam::{ACCOUNT}:instance-profile/{{name}}"}
+    ),
+    "AWS::IAM::ManagedPolicy": Identity("ManagedPolicyName", {}, f"arn:aws:iam::{ACCOUNT}:policy/{{name}}"),
+    "AWS::IAM::Role": Identity("RoleName", {"Arn": f"arn:aws:iam::{ACCOUNT}:role/{{name}}", "RoleId": "AROA{name}"}),
+    "AWS::IoT::RoleAlias": Identity(
+        "RoleAlias", {"RoleAliasArn": f"arn:aws:iot:{REGION}:{ACCOUNT}:rolealias/{{name}}"}
+    ),
     "AWS::Kinesis::Stream": Identity("Name", {"Arn": stream_arn("{name}")}),
     "AWS::Lambda::Function": _FUNCTION,
     "AWS::Lambda::Url": Identity(
         "", {"FunctionUrl": f"{DEFAULT_ENDPOINT}/_headrace/url/{{name}}/", "FunctionArn": function_arn("{name}")}
     ),
+    "AWS::Logs::LogGroup": Identity("LogGroupName", {"Arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{name}}:*"}),
+    "AWS::RedshiftServerless::Namespace": Identity("NamespaceName", _inner("Namespace", "namespace", "NamespaceId")),
+    "AWS::RedshiftServerless::Workgroup": Identity("WorkgroupName", _inner("Workgroup", "workgroup", "WorkgroupId")),
     "AWS::S3::Bucket": Identity(
         "BucketName",
         {
@@ -54,6 +83,8 @@ IDENTITIES = {
         },
     ),
     "AWS::Serverless::Function": _FUNCTION,
+    "AWS::Serverless::StateMachine": _MACHINE,
+    "AWS::StepFunctions::StateMachine": _MACHINE,
     "AWS::Serverless::SimpleTable": Identity("TableName", {"Arn": _TABLE_ARN}),
 }
 
