@@ -11,6 +11,7 @@ job        one attempt of a run; ends
 export     one export of the archive to a file; prints JSON and ends
 erase      the erase of one device; prints JSON and ends
 archive-sql  one query over the archive; writes its result to a file and ends
+bills      one look at the bills; prints JSON and ends
 verify     one comparison of log, table, archive and failures; prints JSON and ends
 """
 
@@ -67,6 +68,7 @@ async def gateway() -> Stop:
     from headrace.jobs.api import JobsApi
     from headrace.metrics import api as cloudwatch
     from headrace.operations.archive_sql import ArchiveSql
+    from headrace.operations.bills import Bills
     from headrace.operations.devices import Devices
     from headrace.operations.export import Exports
     from headrace.operations.keeper import StreamMeter, keep_retention
@@ -112,6 +114,7 @@ async def gateway() -> Stop:
             *Exports(layout).paths(),
             *Devices(layout, system).paths(),
             *archive_sql.paths(),
+            *Bills(layout).paths(),
             *admin.paths(),
             *lifecycle.paths(),
             *metrics.paths(),
@@ -252,6 +255,15 @@ def archive_sql(name: str) -> int:
     return run(layout, system, name, sys.stdin.buffer.read())
 
 
+def bills() -> int:
+    """Read bills; what is wanted is on standard input, and the answer goes to standard output."""
+    from headrace.operations.bills import read
+
+    layout, system = layout_and_system()
+    sys.stdout.buffer.write(read(layout, system, sys.stdin.buffer.read()))
+    return 0
+
+
 def verify() -> int:
     """Compare everything, print the outcome as JSON."""
     from headrace.operations.verify import Verification
@@ -268,6 +280,8 @@ def main() -> int:
         return verify()
     if name == "job":
         return job(sys.argv[2])
+    if name == "bills":
+        return bills()
     if name == "export":
         return export(sys.argv[2])
     if name == "erase":

@@ -65,7 +65,8 @@ def error_of(error: tuple[str, str, str]) -> errors.HeadraceError:
 def describe(error: BaseException) -> tuple[str, str, str]:
     """Return an exception as it goes over the wire."""
     if isinstance(error, errors.HeadraceError):
-        return type(error).__name__, error.problem, error.hint
+        known = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in errors.BY_NAME)
+        return known, error.problem, error.hint
     return "HeadraceError", f"{type(error).__name__}: {error}", "See this process's log under the data directory."
 
 

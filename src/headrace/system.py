@@ -179,7 +179,7 @@ class System(Struct, frozen=True):
 
 ARCHIVE = "archive"
 FAILURES = "failures"  # where what is given up goes if the template names no other bucket
-COMPACT, LOAD = BUILT_IN_JOBS = ("compact", "load")  # jobs that are no reports
+COMPACT, LOAD, BILLS = BUILT_IN_JOBS = ("compact", "load", "bills")  # jobs that are no reports
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 STACK = "headrace"

@@ -27,6 +27,7 @@ def test_from_wheel_to_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "headrace up" in made.stdout
     project = tmp_path / "fleet"
     assert {"template.yaml", "functions", "reports"} <= {path.name for path in project.iterdir()}
+    assert {"tariffs.csv", "tenants.csv"} <= {path.name for path in (project / "reports").iterdir()}
     with backend(tmp_path, project / "template.yaml") as running:
         assert str(installed) in _module_of(running)
         with urllib.request.urlopen(f"{running.url}/_headrace/console/", timeout=60) as page:

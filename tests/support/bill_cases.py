@@ -1,6 +1,7 @@
 """Bills computed by hand, a case each, all in one computation: every case has its own tenants, tariffs and devices."""
 
-from datetime import date
+import random
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -163,3 +164,35 @@ def expected_amounts() -> dict[tuple[date, str, str], Decimal]:
         (DECEMBER, "no-usage", "minimum"): Decimal(5),
         (DECEMBER, "new-tariff", "minimum"): Decimal("0.60"),
     }
+
+
+def made_up(seed: int) -> tuple[list[Tier], list[Held], list[Event]]:
+    """Return tariffs, tenants and events around the end of a month, many a microsecond around a change of anything."""
+    choice = random.Random(seed)
+    begin = datetime(2026, 10, 24, tzinfo=UTC)
+
+    def moment() -> datetime:
+        return begin + timedelta(microseconds=choice.randrange(15 * 86_400_000_000))
+
+    tiers, held, events = [], [], []
+    for currency in ("EUR", "JPY", "KWD", "CLF"):
+        for begins in (begin, *sorted(moment() for _ in range(3))):
+            minimum = choice.choice(["", "0", "7", "90"])
+            for meter in choice.sample(["events", "bytes", "device_months"], choice.randint(1, 3)):
+                free = choice.choice(["", "1", "17", "2000000000"])
+                for above in (0, *sorted(choice.sample(range(1, 60), choice.randrange(3)))):
+                    price = f"{Decimal(choice.randrange(10 ** choice.randint(1, 15))).scaleb(-12):f}"
+                    tiers.append(Tier(currency, begins.isoformat(), currency, meter, above, price, free, minimum))
+    for device in range(10):
+        for begins in (begin, *(moment() for _ in range(choice.randrange(5)))):
+            currency = choice.choice(["EUR", "JPY", "KWD", "CLF"])
+            owner = choice.choice(["", f"{currency} a", f"{currency} b", f"{currency} c"])
+            held.append(Held(f"made-up-{device}", owner, currency if owner else "", begins.isoformat()))
+    starts = {row.valid_from for row in held} | {row.valid_from for row in tiers}
+    changes = [datetime.fromisoformat(text) for text in sorted(starts)]
+    for number in range(400):
+        near = choice.choice(changes) + timedelta(microseconds=choice.choice([-1, 0, 1]))
+        time = max(begin, near if choice.random() < 0.4 else moment())
+        size = choice.choice([2, 300, 2**31 - 1])
+        events.append(Event(f"made-up-{choice.randrange(10)}", time, f"{number}", {"t": 1.0}, time, bytes=size))
+    return tiers, held, events

@@ -4,7 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from headrace.jobs.base import Engine
-from support.bill_cases import ALL_EVENTS, ALL_HELD, ALL_TIERS, CASES, expected_amounts
+from support.bill_cases import ALL_EVENTS, ALL_HELD, ALL_TIERS, CASES, expected_amounts, made_up
 from support.bills import amounts, book, by_reports, directly
 
 
@@ -24,3 +24,10 @@ class BillContract:
         nobody = [row for row in usage if not row["tenant"]]
         assert {row["device_id"] for row in nobody} == {"nobody"} and sum(row["events"] for row in nobody) == 2
         assert {row["tariff_from"] for row in nobody} == {None}
+
+    def test_bills_that_nobody_has_thought_of(self, started: Engine, tmp_path: Path) -> None:
+        tiers, held, events = made_up(20261126)
+        _, lines = by_reports(started, events, book(tiers, held), tmp_path)
+        found = amounts(lines)
+        assert len(found) > 50 and {code for _, _, code, *_ in found} == {"EUR", "JPY", "KWD", "CLF"}
+        assert found == directly(events, tiers, held)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from headrace.archive import columns
 from headrace.billing import money, tariffs, tenants
+from headrace.billing import month as month_
 from headrace.billing.files import Book
 from headrace.jobs import days, report, sources, views
 from headrace.jobs.base import Engine, Relation
@@ -80,7 +81,7 @@ def by_reports(session: Engine, events: Sequence[Event], held: Book, folder: Pat
     for name, files in (("bill_usage", archive(folder / "archive", events, ("t",))), ("bill_monthly", [])):
         read = report.load(ROOT / "reports" / f"{name}.sql")
         session.relation(Relation(views.ARCHIVED, columns.schema(("t",)), files))
-        ends = days.following if read.monthly else sources.tomorrow
+        ends = month_.following if read.monthly else sources.tomorrow
         for relation in sources.relations(folder, months if read.monthly else None, None, (), held, ends):
             session.relation(relation)
         views.define(session, tuple(columns.schema(("t",))), ("t",), None)

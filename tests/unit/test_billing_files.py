@@ -1,12 +1,14 @@
 """Tariffs and tenants: what is read, whose a device is at a moment, and that every fault is told with its line."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from headrace.billing import files, money, tariffs, tenants
+from headrace import rpc
+from headrace.billing import arithmetic, files, money, tariffs, tenants
 from headrace.billing.csvfile import SHOWN, FaultyFile
 from headrace.billing.tariffs import OPEN_END, Tier
 from support.backend import ROOT
@@ -173,6 +175,7 @@ def test_all_faults_are_told_at_once() -> None:
         tariffs.parse(f"{HEAD_TARIFFS}\n{chr(10).join(['x,y,EUR,events,0,-1,,'] * 30)}".encode())
     assert len(raised.value.faults) == 60
     assert f"and {60 - SHOWN} more" in raised.value.problem and raised.value.exit_code == 2
+    assert rpc.describe(raised.value)[0] == "UsageError", "so that nobody tries it again"
 
 
 def test_names_may_hold_what_would_be_code_elsewhere() -> None:
@@ -216,3 +219,15 @@ def test_amounts_as_text() -> None:
         "1,234.5",
     ]
     assert money.text(Decimal("-12.5000"), "EUR") == "-12.50" and money.text(Decimal("1200"), "JPY") == "1,200"
+
+
+def test_the_guides_files_are_right() -> None:
+    guide = (ROOT / "docs" / "billing.md").read_text()
+    blocks = re.findall(r"```csv\n(.*?)```", guide, re.DOTALL)
+    (prices,) = (block for block in blocks if block.startswith(HEAD_TARIFFS))
+    (held,) = (block for block in blocks if block.startswith(HEAD_TENANTS))
+    found = tariffs.parse(prices.encode())
+    assert len(list(tenants.parse(held.encode(), found).all())) == 3
+    (first, _) = found.versions["basic"]
+    exact = sum(part.amount for part in arithmetic.parts(first.prices["events"], 3629))
+    assert exact == Decimal("4.629") and "so EUR 4.63" in guide

@@ -72,7 +72,7 @@ def jobs(tmp_path: Path) -> Iterator[Jobs]:
 def test_jobs_are_listed_with_their_last_run(jobs: Jobs) -> None:
     jobs.failed()
     listed = {job["job"]: job for job in json.loads(jobs.cli("list", "--json").stdout)}
-    assert list(listed) == ["compact", "hourly"]
+    assert list(listed) == ["compact", "load", "bills", "hourly"]
     assert listed["hourly"]["description"] == "What was." and listed["hourly"]["last"]["state"] == "failed"
     line = next(line for line in jobs.cli("list").stdout.splitlines() if line.startswith("hourly"))
     assert "rate(1 hour)" in line and "failed" in line

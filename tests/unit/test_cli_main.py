@@ -58,6 +58,11 @@ CONTRACT = {
         "--max-rows",
         "--aws",
     ],
+    "bills list": ["--json"],
+    "bills show": ["--month", "--tenant", "--html", "--csv", "--warn-at", "--no-refresh", "--json"],
+    "bills usage": ["--month", "--tenant", "--device", "--days", "--warn-at", "--no-refresh", "--json"],
+    "bills close": ["YYYY-MM", "--json"],
+    "bills check": ["[FOLDER]", "--json"],
     "jobs run": ["NAME", "--engine", "duckdb|spark", "--from", "--to", "--parameter", "--wait", "--json"],
     "jobs show": ["NAME", "--limit", "--json"],
     "jobs cancel": ["NAME", "--json"],
@@ -102,7 +107,7 @@ def test_the_readme_names_only_what_there_is() -> None:
     assert len(calls) >= 10
     for name, rest in calls:
         assert name in COMMANDS, name
-        path = [name, *rest.split()[:1]] if name in ("failures", "archive", "lifecycle", "jobs") else [name]
+        path = [name, *rest.split()[:1]] if name in ("failures", "archive", "lifecycle", "jobs", "bills") else [name]
         for option in re.findall(r"--[a-z-]+", rest):
             assert option in run(*path, "--help").stdout, f"headrace {name}{rest}"
 

@@ -154,7 +154,7 @@ def test_devices_and_rejected_documents_become_relations(site: Site, tmp_path: P
     made = {each.name: each for each in sources.relations(tmp_path, [FIRST], site.devices, [site.failures])}
     assert {name: each.columns for name, each in made.items()} == {
         "devices": views.DEVICES, "properties": views.PROPERTIES, "rejected": views.REJECTED, "period": views.PERIOD,
-        "tariffs": views.TARIFFS, "tenants": views.TENANTS,
+        "tariffs": views.TARIFFS, "tenants": views.TENANTS, "kept_usage": views.KEPT_USAGE,
     }  # fmt: skip
     texts = {name: "".join(Path(path).read_text() for path in each.files) for name, each in made.items()}
     assert '"config_version":"3"' in texts["devices"] and "2026-01-01 00:00:00.250" in texts["devices"]

@@ -6,7 +6,7 @@ import pytest
 
 from headrace import template
 from headrace.errors import TemplateError
-from headrace.system import BUILT_IN_JOBS, JobSettings, Schedule, System
+from headrace.system import BILLS, BUILT_IN_JOBS, JobSettings, Schedule, System
 from support.backend import TEMPLATE
 
 HEAD = "Transform: AWS::Serverless-2016-10-31\nResources:\n  Jobs:\n    Type: AWS::Serverless::StateMachine\n"
@@ -126,4 +126,4 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, was: str, becomes: 
 def test_the_shipped_schedules_name_shipped_reports() -> None:
     jobs = {schedule.job for schedule in template.read(TEMPLATE, {}).schedules}
     reports = {path.stem for path in (TEMPLATE.parent / "reports").glob("*.sql")}
-    assert jobs == {*reports, *BUILT_IN_JOBS}
+    assert jobs == {*reports, *BUILT_IN_JOBS} - {BILLS}, "what bills do by schedule are its two reports"

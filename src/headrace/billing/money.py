@@ -25,6 +25,13 @@ def rounded(amount: Decimal, digits: int) -> Decimal:
     return amount.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
 
 
+def plain(amount: Decimal, currency: str) -> str:
+    """Return an amount as programs read it, exact, with at least the currency's decimals: `-1234.50`."""
+    digits = DIGITS.get(currency, 2)
+    shown = rounded(amount, digits)
+    return f"{shown if shown == amount else amount.normalize():f}"
+
+
 def text(amount: Decimal, currency: str) -> str:
     """Return an amount with the currency's decimals, thousands separated: `-1,234.50`; more where it has more."""
     digits = DIGITS.get(currency, 2)

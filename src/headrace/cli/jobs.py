@@ -65,13 +65,13 @@ def run_command(
     body = {name: value for name, value in asked.items() if value is not None}
     run = backend.post(f"jobs/{path_segment(job)}/run", body)
     if wait:
-        run = _wait(backend, run["id"])
+        run = wait_for(backend, run["id"])
     if as_json:
         print_json(run)
     else:
         click.echo(_story(run))
     if wait and run["state"] != "succeeded":
-        raise _failure(run)
+        raise failure(run)
 
 
 @jobs_command.command("show")
@@ -99,7 +99,7 @@ def show_command(backend: Backend, name: str, limit: int, as_json: bool) -> None
 def cancel_command(backend: Backend, name: str, as_json: bool) -> None:
     """End a run; what it has put in place already stays, all of it or nothing."""
     run = backend.post(f"jobs/runs/{path_segment(name)}/cancel", {})
-    run = _wait(backend, run["id"]) if run["state"] == "running" else run
+    run = wait_for(backend, run["id"]) if run["state"] == "running" else run
     print_json(run) if as_json else click.echo(_story(run))
 
 
@@ -126,7 +126,8 @@ def logs_command(backend: Backend, name: str, follow: bool, as_json: bool) -> No
             run = backend.get(path)
 
 
-def _wait(backend: Backend, run_id: str) -> dict[str, Any]:
+def wait_for(backend: Backend, run_id: str) -> dict[str, Any]:
+    """Return a run once it has ended."""
     progress = Progress()
     began_s = clock.monotonic_s()
     while True:
@@ -139,7 +140,8 @@ def _wait(backend: Backend, run_id: str) -> dict[str, Any]:
         clock.sleep(POLL_S)
 
 
-def _failure(run: dict[str, Any]) -> HeadraceError:
+def failure(run: dict[str, Any]) -> HeadraceError:
+    """Return the error for a run that did not succeed."""
     problem, hint = _error(run)
     return HeadraceError(f"{run['id']} has {run['state']}. {problem}".strip(), hint)
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "export": ("export", "Export the archive's events, each once."),
     "sql": ("sql", "Ask the warehouse, or the archive itself, in SQL."),
     "jobs": ("jobs", "Run jobs over archive and tables, and see what became of them."),
+    "bills": ("bills", "See usage and bills, and close a month."),
     "streams": ("streams", "List the streams; with NAME, the shards of that one."),
     "metrics": ("metrics", "Show what is measured; with NAME, plot that metric."),
     "alarms": ("alarms", "Show the alarms: which are on, since when, and why."),

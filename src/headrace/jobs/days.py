@@ -10,6 +10,8 @@ from hashlib import sha256
 
 import msgspec
 
+from headrace.billing.month import following
+
 VERSION = 1
 RECENT_DAYS = 31
 
@@ -47,11 +49,6 @@ def months(marks: Mapping[date, str]) -> dict[date, str]:
     for day, mark in sorted(marks.items()):
         found.setdefault(day.replace(day=1), []).append(f"{day}={mark}")
     return {month: sha256("\n".join(each).encode()).hexdigest()[:16] for month, each in found.items()}
-
-
-def following(month: date) -> date:
-    """Return the first day of the month after the one of a day."""
-    return (month.replace(day=1) + timedelta(days=31)).replace(day=1)
 
 
 def within(first: date, last: date) -> list[date]:

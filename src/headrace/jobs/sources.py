@@ -1,7 +1,7 @@
 """What reports read beside the archive: the table of devices and the failures bucket, as files that engines load."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +14,15 @@ from headrace.billing import money
 from headrace.billing.files import Book
 from headrace.billing.tariffs import QUANTITY_MAX, Version
 from headrace.billing.tenants import Assignment
+from headrace.clock import EPOCH
 from headrace.errors import NotFound
 from headrace.jobs import views
 from headrace.jobs.base import Relation
 from headrace.table.base import Item, Table
 
 _PAGE = 1000
+KEPT = "bills/kept/"
+KEPT_VERSION = 1
 NO_BOOK = Book()
 
 
@@ -72,6 +75,7 @@ def relations(
     failures: Sequence[Bucket],
     book: Book = NO_BOOK,
     ends: Callable[[date], date] = tomorrow,
+    kept: Iterable[Mapping[str, object]] = (),
 ) -> list[Relation]:
     """Write the small relations into a folder, and return them; `ends` tells where a period ends that begins so."""
     rows = list(device_rows(devices)) if devices else []
@@ -82,7 +86,30 @@ def relations(
         _written(folder, "period", views.PERIOD, (_period(each, ends(each)) for each in periods or ())),
         _written(folder, "tariffs", views.TARIFFS, (row for each in book.tariffs.all() for row in _tiers(each))),
         _written(folder, "tenants", views.TENANTS, map(_assignment, book.tenants.all())),
+        _written(folder, "kept_usage", views.KEPT_USAGE, kept),
     ]
+
+
+class Kept(msgspec.Struct):
+    """Usage of a device that was erased, kept for bills: rows of `bill_usage`, all values text or null.
+
+    Events of the device that arrived before `arrived_before_ms` since 1970 are in the rows, whether or not the archive
+    still has them.
+    """
+
+    device_id: str
+    arrived_before_ms: int
+    rows: list[dict[str, str | None]]
+    version: int = KEPT_VERSION
+
+
+def kept_usage(archive: Bucket) -> Iterator[dict[str, str | None]]:
+    """Yield the usage of devices that were erased."""
+    for info in archive.list(KEPT):
+        found = msgspec.json.decode(archive.get(info.key), type=Kept)
+        before = _moment(EPOCH + timedelta(milliseconds=found.arrived_before_ms))
+        for row in found.rows:
+            yield {**row, "device_id": found.device_id, "arrived_before": before}
 
 
 def _written(folder: Path, name: str, columns: Mapping[str, str], rows: Any) -> Relation:

@@ -11,6 +11,7 @@
 | `parameters` | the report's parameters | one row, a column each |
 | `tariffs` | a tier of a meter in a tariff's version (`reports/tariffs.csv`) | tariff, valid_from, valid_to, currency, digits (of its minor unit), minimum, meter, free, above, up_to, unit_price |
 | `tenants` | whose a device is for a time (`reports/tenants.csv`) | device_id, tenant, tariff, valid_from, valid_to |
+| `kept_usage` | usage on a day of a device that was erased: its events that arrived before are counted by it alone | as `bill_usage`, arrived_before |
 
 `amount` is the value to nine decimals, the half rounded up, and null beyond ±9e18: what is added up. `time_us` is the
 time in microseconds since 1970, and `lag_us` how much later than its time the event arrived. JSON, flags (separated by
@@ -80,6 +81,7 @@ USED: dict[str, dict[str, str]] = {
         "first_time": "TIMESTAMP",
     }
 }
+KEPT_USAGE = USED["bill_usage"] | {"arrived_before": "TIMESTAMP"}
 
 ARCHIVED = "archived"  # the relation behind `events`: all that was opened, of the computed days or not
 

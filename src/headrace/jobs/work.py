@@ -12,6 +12,7 @@ import msgspec
 
 from headrace import disk
 from headrace.archive.base import Bucket
+from headrace.billing import month
 from headrace.billing.files import Book
 from headrace.errors import UsageError
 from headrace.jobs import days, output, report, sources, views
@@ -120,8 +121,9 @@ def prepare(
     wanted = archived.days.keys() if read is None else archived.days.keys() & set(read)
     files = sorted({path for day in wanted for path in archived.days[day].files})
     engine.relation(Relation(views.ARCHIVED, archived.columns, files))
-    ends = days.following if found.monthly else sources.tomorrow
-    for relation in sources.relations(temporary, computed, places.devices, places.failures, book, ends):
+    ends = month.following if found.monthly else sources.tomorrow
+    kept = sources.kept_usage(places.archive) if found.bills else ()
+    for relation in sources.relations(temporary, computed, places.devices, places.failures, book, ends, kept):
         engine.relation(relation)
     if found.uses is not None:
         keys = [info.key for info in places.archive.list(f"reports/{found.uses}/")]

@@ -19,7 +19,7 @@ from headrace.archive.local import LocalBucket
 from headrace.errors import Conflict, DataDirectoryError, HeadraceError, InvalidObjectState, NotFound
 from headrace.event import SORT_END, SORT_START, times
 from headrace.jobs import days, history, report
-from headrace.operations import erase_failures
+from headrace.operations import bill_keeping, erase_failures
 from headrace.operations.devices import Wanted
 from headrace.record import parse_shard_id
 from headrace.registration import Erasure, add_erasure, is_before
@@ -227,6 +227,7 @@ def _places(layout: Layout, system: System) -> Places:
         reports=sorted(name for name in names if not name.startswith(BILLS)),
         warehouse=lambda device_id: _erase_from_warehouse(layout, device_id),
         arriving=lambda: Arriving(layout, system).pending,
+        keep_usage=lambda device_id: bill_keeping.keep(layout, system, device_id, lambda text: None),
     )
 
 

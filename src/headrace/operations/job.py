@@ -15,14 +15,17 @@ from headrace import clock, disk, rpc
 from headrace.archive import columns, compaction, snapshot
 from headrace.archive.engine import Limits
 from headrace.archive.local import LocalBucket
+from headrace.billing import files
 from headrace.errors import HeadraceError, NotFound
 from headrace.jobs import history, report, work
 from headrace.jobs.run import Ended, Run
 from headrace.jobs.sources import Archived, Day
+from headrace.operations import bill_closing
 from headrace.operations.load import load
 from headrace.settings import Layout
-from headrace.system import COMPACT, LOAD, System
+from headrace.system import BILLS, COMPACT, LOAD, System
 from headrace.table.local import LocalTable
+from headrace.timekeeping import Timekeeper
 
 NICE = 10  # what devices wait for goes first
 BuiltIn = Callable[[Run, work.Say], dict[str, Any]]
@@ -55,16 +58,31 @@ def _done(layout: Layout, system: System, run: Run, folder: history.Folder) -> d
     path = report.files(Path(system.reports)).get(run.job)
     if path is None:
         raise NotFound(f"There is no job {run.job!r}.", f"Write it: {Path(system.reports) / run.job}.sql")
+    today = datetime.fromtimestamp(clock.now_ms() / 1000, UTC).date()
+    return work.run_report(report.load(path), run, folder, _places(layout, system), today, _say)
+
+
+def bill_site(layout: Layout, system: System, compact: Callable[[], object]) -> bill_closing.Site:
+    """Return where bills are computed on this machine."""
+    return bill_closing.Site(
+        layout.jobs,
+        Path(system.reports),
+        _places(layout, system),
+        compact,
+        is_believed=lambda: not Timekeeper(layout.clock).look().paused,
+    )
+
+
+def _places(layout: Layout, system: System) -> work.Places:
     tables = {table.name: LocalTable.connect(table.name, layout.table_socket) for table in system.tables}
-    places = work.Places(
+    return work.Places(
         archived=lambda: archived(layout, system),
         devices=tables.get("devices"),
         failures=[LocalBucket(layout.buckets / name) for name in system.failures_buckets],
         archive=LocalBucket(layout.buckets / system.archive_bucket),
         events=tables.get("events"),
+        book=lambda: files.load(Path(system.reports)),
     )
-    today = datetime.fromtimestamp(clock.now_ms() / 1000, UTC).date()
-    return work.run_report(report.load(path), run, folder, places, today, _say)
 
 
 @contextlib.contextmanager
@@ -122,7 +140,10 @@ def built_in(layout: Layout, system: System) -> dict[str, BuiltIn]:
         found = msgspec.structs.asdict(summary)
         return {name: value for name, value in found.items() if isinstance(value, int)}
 
-    return {COMPACT: compact, LOAD: lambda _, say: load(layout, system, say)}
+    def bills(run: Run, say: work.Say) -> dict[str, Any]:
+        return bill_closing.run(bill_site(layout, system, lambda: compact(run, say)), run, say)
+
+    return {COMPACT: compact, LOAD: lambda _, say: load(layout, system, say), BILLS: bills}
 
 
 def _say(text: str) -> None:

@@ -1,0 +1,235 @@
+"""A month is closed: frozen for ever, and what comes later for it is an adjustment, once."""
+
+import shutil
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from headrace.billing.csvfile import FaultyFile
+from headrace.errors import ClockInDoubt, NotFound, UsageError
+from support.bill_site import BillSite
+from support.bills import Held, Tier, event
+from support.memory import MemoryTable
+
+OCTOBER, NOVEMBER = "2026-10", "2026-11"
+TIERS = [
+    Tier("basic", "2026-09-01", "EUR", "events", 0, "0.10", "2", "1.00"),
+    Tier("basic", "2026-09-01", "EUR", "device_months", 0, "0.25"),
+]
+HELD = [Held("a", "acme", "basic", "2026-09-01"), Held("b", "../../x", "basic", "2026-10-01")]
+
+
+def october(device: str, count: int, day: int = 5, **more: Any) -> Any:
+    return event(device, f"2026-10-{day:02d}T10:00:00", count, **more)
+
+
+@pytest.fixture(scope="module")
+def archived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = BillSite(tmp_path_factory.mktemp("archived"))
+    made.add([*october("a", 12), *october("b", 3), *october("nobody", 4)])
+    return made.folder
+
+
+@pytest.fixture
+def site(archived: Path, tmp_path: Path) -> BillSite:
+    shutil.copytree(archived, tmp_path / "site")
+    made = BillSite(tmp_path / "site", MemoryTable())
+    made.prepare(TIERS, HELD)
+    return made
+
+
+def test_a_bill_is_provisional_until_the_month_is_closed(site: BillSite) -> None:
+    assert site.run() == {"days": 1, "months": 3}
+    found = site.read(OCTOBER)
+    assert found["state"] == "ended" and found["closed_at"] is None
+    assert found["unbilled"] == {"devices": 1, "events": 4, "bytes": 400}
+    (x, acme) = found["tenants"]
+    assert acme["tenant"] == "acme" and acme["totals"] == {"EUR": "1.25"}
+    assert acme["lines"][1]["tiers"] == [{"above": 0, "units": 10, "unit_price": "0.1", "amount": "1.0"}]
+    assert acme["lines"][1]["allowance_used_percent"] == 600
+    assert [(line["meter"], line["amount"]) for line in x["lines"]] == [
+        ("device_months", "0.25"), ("events", "0.10"), ("minimum", "0.65"),
+    ]  # fmt: skip
+    assert site.read("2026-12")["state"] == "provisional"
+    assert {each["month"]: each["state"] for each in site.read()["bills"]}[OCTOBER] == "ended"
+
+
+def test_closing_freezes_a_month(site: BillSite) -> None:
+    done = site.close(OCTOBER)
+    assert (done["closed"], done["lines"], done["items"], site.compactions) == (1, 5, 2, 1)
+    frozen = site.frozen()
+    assert sorted(key.rpartition("/")[2].partition("-")[0] for key in frozen) == [
+        "bill.json", "lines", "tariffs", "tenants", "usage",
+    ]  # fmt: skip
+    bill = site.read(OCTOBER)
+    assert bill["state"] == "closed" and bill["closed_at"] == "2026-12-10T00:00:00.000Z"
+    assert isinstance(site.table, MemoryTable)
+    item = site.table.get("tenant#../../x", "bill#2026-10")
+    assert item is not None
+    assert msgspec.json.decode(item.attributes)["totals"] == {"EUR": "1.00"}
+    site.add(october("a", 5, day=6))
+    site.now = datetime(2026, 12, 11, tzinfo=UTC)
+    assert site.close(OCTOBER) == {"closed": 0, "items": 2}
+    site.run()
+    assert site.frozen() == frozen and site.read(OCTOBER) == bill
+    assert site.read(OCTOBER, usage=True, tenant="acme", days=True)["devices"] == [
+        {
+            "tenant": "acme", "device_id": "a", "events": 12, "bytes": 1200,
+            "days": [{"day": "2026-10-05", "tariff": "basic", "events": 12, "bytes": 1200}],
+        }
+    ]  # fmt: skip
+
+
+def test_late_events_are_an_adjustment_of_the_next_bill_once(site: BillSite) -> None:
+    site.close(OCTOBER)
+    site.add([*october("a", 5, day=6), *october("b", 1, day=6)])
+    site.run()
+    late = {
+        ("acme", "events", OCTOBER): "0.50",
+        ("../../x", "events", OCTOBER): "0.10",
+        ("../../x", "minimum", OCTOBER): "-0.10",
+    }
+    assert late.items() <= site.amounts(NOVEMBER).items()
+    assert not any(adjusts for *_, adjusts in site.amounts("2026-12"))
+    site.close(NOVEMBER)
+    assert late.items() <= site.amounts(NOVEMBER).items()
+    site.run()
+    assert not any(adjusts for *_, adjusts in site.amounts("2026-12")), "they are not billed twice"
+    site.now = datetime(2027, 1, 2, tzinfo=UTC)
+    site.add([*october("a", 1, day=7), *event("a", "2026-11-07", 20)])
+    site.close("2026-12")
+    found = {key: amount for key, amount in site.amounts("2026-12").items() if key[2]}
+    assert found == {
+        ("acme", "events", OCTOBER): "0.10",
+        ("acme", "events", NOVEMBER): "1.80",
+        ("acme", "device_months", NOVEMBER): "0.25",
+        ("acme", "minimum", NOVEMBER): "-1.00",
+    }
+    assert billed(site, OCTOBER) == Decimal("1.85") + 1, "18 events, 2 of them free, and a device; b's minimum"
+
+
+def billed(site: BillSite, month: str) -> Decimal:
+    """Add up all that was billed for a month, whenever."""
+    total = Decimal(0)
+    for each in site.read()["bills"]:
+        if each["state"] == "closed":
+            for (*_, adjusts), amount in site.amounts(each["month"]).items():
+                total += Decimal(amount) if (adjusts or each["month"]) == month else 0
+    return total
+
+
+def test_a_file_that_is_edited_later_leaves_the_bill_and_corrects_it(site: BillSite) -> None:
+    """A price was wrong, and b was acme's all along: the difference goes to the next bills, up and down."""
+    site.close(OCTOBER)
+    frozen = site.frozen()
+    tiers = [TIERS[0]._replace(unit_price="0.05"), TIERS[1]]
+    site.prepare(tiers, [HELD[0], Held("b", "acme", "basic", "2026-10-01")])
+    site.run()
+    found = {key: amount for key, amount in site.amounts(NOVEMBER).items() if key[2]}
+    assert found == {
+        ("acme", "events", OCTOBER): "-0.35",  # (15 - 2) at 0.05, less 1.00
+        ("acme", "device_months", OCTOBER): "0.25",
+        ("../../x", "events", OCTOBER): "-0.10",
+        ("../../x", "device_months", OCTOBER): "-0.25",
+        ("../../x", "minimum", OCTOBER): "-0.65",
+    }
+    assert frozen.items() == site.frozen().items()
+    assert site.read(OCTOBER)["tenants"][1]["lines"][1]["tiers"][0]["unit_price"] == "0.1", "as it was at the close"
+
+
+def test_what_is_gone_from_the_reports_is_computed_again_and_not_refunded(site: BillSite) -> None:
+    site.close(OCTOBER)
+    for info in list(site.bucket.list("reports/bill_monthly/")):
+        site.bucket.delete(info.key)
+    site.close(NOVEMBER)
+    assert not any(adjusts for *_, adjusts in site.amounts(NOVEMBER))
+
+
+def test_a_month_that_was_left_out_is_closed_without_adjustments(site: BillSite) -> None:
+    site.close(OCTOBER)
+    site.add(october("a", 5, day=6))
+    site.close("2026-09")
+    assert site.amounts("2026-09") == {("acme", "minimum", None): "1.00"}
+    site.close(NOVEMBER)
+    assert site.amounts(NOVEMBER)["acme", "events", OCTOBER] == "0.50"
+
+
+def test_a_device_that_is_erased_is_not_refunded(site: BillSite) -> None:
+    site.add([*event("b", "2026-10-20", 2), *event("'; DROP", "2026-10-20", 1)])
+    site.close(OCTOBER)
+    assert site.keep("b") == 2 and site.keep("'; DROP") == 1 and site.keep("unheard") == 0
+    site.run()
+    assert not any(adjusts for *_, adjusts in site.amounts(NOVEMBER)), "kept, but not erased yet"
+    assert site.keep("b") == 2
+    shutil.rmtree(site.folder / "files")
+    site.now = datetime(2026, 12, 20, tzinfo=UTC)
+    again = [*event("b", "2026-10-20T12:00:00", 5), *event("b", "2026-11-02", 1)]
+    site.add([*october("a", 12), *(each._replace(arrived_at=datetime(2026, 12, 15, tzinfo=UTC)) for each in again)])
+    site.close(NOVEMBER)
+    found = {key: amount for key, amount in site.amounts(NOVEMBER).items() if key[0] == "../../x"}
+    assert found == {  # 10 events in October by now, 5 of them billed; the minimum of 1.00 then falls to nothing
+        ("../../x", "events", OCTOBER): "0.50",
+        ("../../x", "minimum", OCTOBER): "-0.45",
+        ("../../x", "events", None): "0.00",
+        ("../../x", "device_months", None): "0.25",
+        ("../../x", "minimum", None): "0.75",
+    }
+
+
+@pytest.mark.parametrize(
+    ("month", "problem"),
+    [("2026-12", "2026-12 has not ended: it does at 2027-01-01"), ("2026-1", "no month"), ("2026-13", "no month"),
+     ("../../x", "no month"), ("9999-12", "has not ended")],
+)  # fmt: skip
+def test_a_month_that_can_not_be_closed(site: BillSite, month: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        site.close(month)
+    assert not site.frozen()
+
+
+def test_the_last_moment_of_a_month(site: BillSite) -> None:
+    site.now = datetime(2026, 10, 31, 23, 59, 59, 999000, tzinfo=UTC)
+    with pytest.raises(UsageError, match="has not ended"):
+        site.close(OCTOBER)
+    site.now = datetime(2026, 11, 1, tzinfo=UTC)
+    assert site.close(OCTOBER)["closed"] == 1
+
+
+def test_what_keeps_a_month_from_being_closed(site: BillSite) -> None:
+    site.is_believed = False
+    with pytest.raises(ClockInDoubt):
+        site.close(OCTOBER)
+    site.is_believed = True
+    site.prepare(TIERS, [Held("a", "acme", "gold", "2026-09-01")])
+    with pytest.raises(FaultyFile, match="no tariff 'gold'"):
+        site.close(OCTOBER)
+    with pytest.raises(FaultyFile, match=r"tenants\.csv:2"):
+        site.run()
+    site.prepare([], [])
+    with pytest.raises(UsageError, match="no tenants"):
+        site.close(OCTOBER)
+    with pytest.raises(UsageError, match="no parameter 'month'"):
+        site.run(month=OCTOBER)
+    assert not site.frozen()
+    assert site.run()["days"] == 1, "usage is computed without tenants, too"
+
+
+def test_what_a_killed_attempt_has_put_does_not_count(site: BillSite) -> None:
+    site.bucket.put("bills/month=2026-10/lines-0000000000000000.parquet", b"half of it")
+    assert site.read()["bills"] == []
+    assert site.close(OCTOBER)["closed"] == 1
+    assert "bills/month=2026-10/lines-0000000000000000.parquet" not in site.frozen()
+
+
+@pytest.mark.parametrize("name", ["' OR 1=1 --", "'; DROP TABLE bills; --", "..", ""])
+def test_a_name_in_a_question_is_a_name(site: BillSite, name: str) -> None:
+    site.run()
+    assert site.read(OCTOBER, usage=True, device=name)["devices"] == []
+    with pytest.raises(NotFound, match=r"has no bill of 2026-10"):
+        site.read(OCTOBER, tenant=name)
+    with pytest.raises(NotFound, match="There is no bill of 2020-01"):
+        site.read("2020-01")
