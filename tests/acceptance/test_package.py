@@ -78,9 +78,10 @@ def test_the_environment_of_jobs_is_the_same_every_time_and_has_headrace_in_it(t
     entry = tmp_path / "job.py"
     entry.write_text("print(1)\n")
     made = [environment.jobs(ROOT / "reports", entry, ("msgspec",)) for _ in range(2)]
-    assert made[0] == made[1]
-    prefix, objects = made[0]
-    keys = {each.key.removeprefix(f"{prefix}/"): each.body for each in objects}
+    prefix = made[0][0]
+    assert made[1][0] == prefix
+    keys, again = ({each.key.removeprefix(f"{prefix}/"): each.read() for each in some} for _, some in made)
+    assert keys == again
     assert keys["emr/job.py"] == b"print(1)\n"
     assert {f"reports/{path.name}" for path in (ROOT / "reports").glob("*.sql")} <= set(keys)
     with tarfile.open(fileobj=BytesIO(keys["emr/environment.tar.gz"])) as archive:

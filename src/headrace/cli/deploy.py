@@ -75,8 +75,6 @@ def deploy_command(
     note(f"account {account}, {aws.region}, stack {stack}")
     prepared = project.prepare(template, {**existing, **given})
     _say_packages(prepared.packages)
-    if prepared.jobs_prefix:
-        note(f"jobs' environment: {size(max(len(each.body) for each in prepared.artifacts))}")
     bucket = _bucket(aws, artifacts_bucket, only_plan=only_plan, yes=yes)
     wanted = project.parameters(prepared, stack, bucket or _PLACEHOLDER, given, existing)
     source = _source(aws, prepared, bucket, only_plan=only_plan)

@@ -136,11 +136,12 @@ def upload(aws: Aws, name: str, artifacts: Iterable[Artifact], told: Callable[[s
     client = aws.client("s3")
     count = 0
     for artifact in artifacts:
-        if _has(aws, client, name, artifact):
+        if _has(aws, client, name, artifact.key):
             continue
-        told(f"uploading {artifact.key} ({len(artifact.body):,} bytes)")
+        body = artifact.read()
+        told(f"uploading {artifact.key} ({len(body):,} bytes)")
         with aws.errors():
-            client.put_object(Bucket=name, Key=artifact.key, Body=artifact.body, ChecksumAlgorithm="SHA256")
+            client.put_object(Bucket=name, Key=artifact.key, Body=body, ChecksumAlgorithm="SHA256")
         count += 1
     return count
 
@@ -148,12 +149,14 @@ def upload(aws: Aws, name: str, artifacts: Iterable[Artifact], told: Callable[[s
 def template_artifact(text: str) -> Artifact:
     """Return a template as an artifact."""
     body = text.encode()
-    return Artifact(f"templates/{hashlib.sha256(body).hexdigest()[:32]}.json", body)
+    return Artifact.of(f"templates/{hashlib.sha256(body).hexdigest()[:32]}.json", body)
 
 
-def _has(aws: Aws, client: Any, name: str, artifact: Artifact) -> bool:
+def _has(aws: Aws, client: Any, name: str, key: str) -> bool:
+    """Return whether an object is there: all of it, as an upload is all there or not at all."""
     try:
         with aws.errors():
-            return bool(client.head_object(Bucket=name, Key=artifact.key)["ContentLength"] == len(artifact.body))
+            client.head_object(Bucket=name, Key=key)
     except NotFound:
         return False
+    return True

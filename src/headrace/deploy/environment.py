@@ -4,10 +4,12 @@ Content-addressed: the prefix is a digest of everything under it, so that a clus
 with, however often the project is deployed after.
 """
 
-from collections.abc import Iterable
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -20,10 +22,28 @@ _LEFT_OUT = ("__pycache__",)
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    """An object of the artifacts' bucket."""
+    """An object of the artifacts' bucket; `read` returns its bytes, and is called only where it has to be uploaded."""
 
     key: str
-    body: bytes
+    read: Callable[[], bytes]
+
+    @classmethod
+    def of(cls, key: str, body: bytes) -> "Artifact":
+        """Return an artifact of bytes."""
+        return cls(key, lambda: body)
+
+
+class _Tree:
+    """Files in a temporary folder of their own, packed when asked for; the folder goes when nobody holds this."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="headrace-"))
+        self.files: dict[str, Path] = {}
+        weakref.finalize(self, shutil.rmtree, self.folder, True)
+
+    def packed(self) -> bytes:
+        """Return the files as a gzipped tar."""
+        return bundle.tarred(self.files)
 
 
 def jobs(reports: Path, entry: Path, requirements: Iterable[str]) -> tuple[str, list[Artifact]]:
@@ -33,19 +53,17 @@ def jobs(reports: Path, entry: Path, requirements: Iterable[str]) -> tuple[str, 
     """
     if not reports.is_dir():
         raise UsageError(f"There is no folder {reports}.", "Jobs need the reports beside the template: see reports/.")
-    with TemporaryDirectory(prefix="headrace-") as temporary:
-        folder = Path(temporary)
-        wheels.fetch(NODE, lock.with_requirements(requirements), folder)
-        content = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        content |= {f"headrace/{place}": path for place, path in _own().items()}
-        digest = bundle.digest({**content, "entry": entry, **_reports(reports)})
-        body = bundle.tarred(content)
-    prefix = f"jobs/{digest}"
+    tree = _Tree()
+    wheels.fetch(NODE, lock.with_requirements(requirements), tree.folder)
+    found = (path for path in tree.folder.rglob("*") if path.is_file())
+    tree.files = {path.relative_to(tree.folder).as_posix(): path for path in found}
+    tree.files |= {f"headrace/{place}": path for place, path in _own().items()}
+    prefix = f"jobs/{bundle.digest({**tree.files, 'entry': entry, **_reports(reports)})}"
     objects = [
-        Artifact(f"{prefix}/emr/environment.tar.gz", body),
-        Artifact(f"{prefix}/emr/job.py", entry.read_bytes()),
+        Artifact(f"{prefix}/emr/environment.tar.gz", tree.packed),
+        Artifact(f"{prefix}/emr/job.py", entry.read_bytes),
     ]
-    objects += [Artifact(f"{prefix}/{place}", path.read_bytes()) for place, path in _reports(reports).items()]
+    objects += [Artifact(f"{prefix}/{place}", path.read_bytes) for place, path in _reports(reports).items()]
     return prefix, objects
 
 

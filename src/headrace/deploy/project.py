@@ -37,7 +37,7 @@ def prepare(template: Path, parameters: Mapping[str, str]) -> Prepared:
     """Build everything that a template needs; raises HeadraceError."""
     with TemporaryDirectory(prefix="headrace-") as temporary:
         built = package.build_all(package.sources(template, parameters), Path(temporary))
-        artifacts = [Artifact(f"functions/{each.path.name}", each.path.read_bytes()) for each in built]
+        artifacts = [Artifact.of(f"functions/{each.path.name}", each.path.read_bytes()) for each in built]
     keys = {each.source.logical_id: f"functions/{each.path.name}" for each in built}
     prefix = None
     if _PREFIX in rewrite.parameters_of(template) and (entry := _entry()) is not None:
