@@ -6,14 +6,17 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
+import duckdb
 import pytest
 from botocore.exceptions import ClientError
 
 from support.backend import CREDENTIALS, ROOT, Backend, backend, wait_until
 
+pytestmark = pytest.mark.timeout(300)  # with two sendings, and the archive's window twice
 SENSORS = ROOT / "tests" / "data" / "sensors.csv.gz"
 ROWS = 59_259
 DAYS = ("2015-09-08", "2015-09-12")  # of which aggregates are computed: their items are written slowly
@@ -170,3 +173,13 @@ def test_unload_and_copy_bring_every_row_back(client: Any, running: Backend) -> 
     rows = client.get_statement_result(Id=told["SubStatements"][1]["Id"])["Records"]
     assert rows == [[{"longValue": told["SubStatements"][0]["ResultRows"]}]]
     assert rows[0][0]["longValue"] >= count
+
+
+def test_a_backup_has_the_tables_users_own_among_them(running: Backend, client: Any, tmp_path: Path) -> None:
+    counts = "SELECT COUNT(*) FROM events UNION ALL SELECT COUNT(*) FROM copied"
+    expected = sorted(ask(client, counts))
+    running.cli("backup", "--data", str(running.data), str(tmp_path / "backup"))
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{tmp_path}/backup/warehouse/warehouse.duckdb' AS headrace (READ_ONLY)")
+        connection.execute("USE headrace.public")
+        assert sorted(connection.execute(counts).fetchall()) == expected

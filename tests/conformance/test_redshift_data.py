@@ -1,5 +1,6 @@
 """An unmodified boto3 against the Redshift Data API: what it answers, what it refuses, what survives a restart."""
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
-from headrace.errors import UsageError
+from headrace.errors import Unavailable, UsageError
+from headrace.warehouse.api import RedshiftDataApi
 from headrace.warehouse.server import settings_of
 from headrace.warehouse.statements import FILE, FINISHED, Part, Statement, Statements
+from headrace.wire import Request
 from support.warehouse_server import NOW_MS, PLACE, WarehouseServer, rows, run, wait
 
 ENDLESS = "SELECT COUNT(*) FROM numbers a, numbers b, numbers c, numbers d WHERE a.n + b.n + c.n + d.n = -1"
@@ -223,6 +226,27 @@ def test_files_come_from_buckets_and_go_to_places_of_ones_own(client: Any, sql: 
 def test_a_setting_that_is_no_limit_is_refused(value: str) -> None:
     with pytest.raises(UsageError, match="HEADRACE_WAREHOUSE_MEMORY_MB"):
         settings_of({"HEADRACE_WAREHOUSE_MEMORY_MB": value})
+
+
+class Ended:
+    """The warehouse's process, which ended `times` times before it answers."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+
+    async def call(self, method: str, params: object) -> msgspec.Raw:
+        self._times -= 1
+        if self._times >= 0:
+            raise Unavailable("The connection was lost.", "Try again.")
+        return msgspec.Raw(msgspec.msgpack.encode((200, b"{}")))
+
+
+def test_a_process_that_ended_just_now_is_asked_again_and_one_that_does_not_start_is_told() -> None:
+    request = Request("POST", "/", "", {"x-amz-target": "RedshiftData.ListStatements"}, b"{}")
+    answered = asyncio.run(RedshiftDataApi(Ended(1)).handle(request))  # type: ignore[arg-type]
+    assert (answered.status, answered.body) == (200, b"{}")
+    with pytest.raises(Unavailable, match="headrace logs warehouse"):
+        asyncio.run(RedshiftDataApi(Ended(2)).handle(request))  # type: ignore[arg-type]
 
 
 def test_a_request_that_says_so_can_not_write(server: WarehouseServer) -> None:

@@ -43,6 +43,14 @@ class RedshiftDataApi:
         try:
             raw = await self._warehouse.call("data", asked)
         except Unavailable:
-            raw = await self._warehouse.call("data", asked)
+            raw = await self._again(asked)
         answered = rpc.decode(raw, type=Answered)
         return Response(answered.status, answered.body, AMZ_JSON_1_1)
+
+    async def _again(self, asked: Asked) -> msgspec.Raw:
+        try:
+            return await self._warehouse.call("data", asked)
+        except Unavailable:
+            raise Unavailable(
+                "The warehouse did not start, or ended just now.", "Its log says why: headrace logs warehouse"
+            ) from None
