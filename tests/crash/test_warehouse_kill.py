@@ -129,8 +129,23 @@ def test_a_load_that_is_killed_anywhere_is_finished_by_the_next(site: Site) -> N
     assert dict(site.ask("SELECT TO_CHAR(time, 'YYYY-MM-DD'), COUNT(*) FROM events GROUP BY 1")) == per_day
     distinct = "SELECT COUNT(*) FROM (SELECT DISTINCT device_id, time, id FROM events) AS identities"
     assert site.ask(distinct) == site.ask("SELECT COUNT(*) FROM events") == [(len(site.sent),)]
+    (site.layout.data / "load.log").unlink()
+    site.finish()
+    assert "nothing new" in (site.layout.data / "load.log").read_text()
     readings = dict(site.ask("SELECT reading, COUNT(*) FROM readings GROUP BY 1"))
     assert readings == {"temperature": len(site.sent), "extra": len(site.sent)}
+
+
+def test_a_warehouse_that_was_removed_is_loaded_anew(site: Site) -> None:
+    site.add(0)
+    site.finish()
+    site.kill(site.warehouse)
+    for path in site.layout.warehouse.glob("warehouse.duckdb*"):
+        path.unlink()
+    site.start()
+    assert site.ask("SELECT COUNT(*) FROM events") == [(0,)]
+    site.finish()
+    assert site.ask("SELECT COUNT(*) FROM events") == [(len(site.sent),)]
 
 
 def test_a_write_that_was_committed_is_finished_and_one_that_was_not_has_failed(site: Site) -> None:

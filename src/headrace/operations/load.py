@@ -25,7 +25,7 @@ from headrace.settings import Layout
 from headrace.system import System
 from headrace.table.base import Table
 from headrace.table.local import LocalTable
-from headrace.warehouse.engine import FILE, INCOMING
+from headrace.warehouse.engine import FILE, INCOMING, LOADED
 from headrace.warehouse.loading import DevicesLoad, EventsFile, EventsLoad, Loaded, Period, RowsLoad
 from headrace.warehouse.tables import BILLS, DAILY, DEVICES, EVENTS, HOURLY
 
@@ -34,7 +34,6 @@ FILES, ROWS = 200, 2_000_000  # of one transaction, about
 START_S_MAX = 60.0  # of the warehouse's process
 _REPORTS = {HOURLY: "aggregate_hourly", DAILY: "aggregate_daily"}
 _BILL = "bill.json"
-_MARK = "loaded"
 
 Say = Callable[[str], None]
 
@@ -70,7 +69,7 @@ def load(layout: Layout, system: System, say: Say) -> dict[str, int]:
                     raise
                 say(error.problem)
                 continue
-        disk.write_file(layout.warehouse / _MARK, mark.encode())
+        disk.write_file(layout.warehouse / LOADED, _marked(layout.warehouse, mark).encode())
         return done
     raise AssertionError
 
@@ -78,9 +77,14 @@ def load(layout: Layout, system: System, say: Say) -> dict[str, int]:
 def _is_loaded(folder: Path, mark: str) -> bool:
     """Return whether the last load was of the same: then the warehouse need not be started."""
     try:
-        return (folder / FILE).exists() and (folder / _MARK).read_text() == mark
+        return (folder / LOADED).read_text() == _marked(folder, mark)
     except FileNotFoundError:
         return False
+
+
+def _marked(folder: Path, mark: str) -> str:
+    """Return a mark that holds for this very file: not for one that was put in its place."""
+    return f"{mark} {(folder / FILE).stat().st_ino}"
 
 
 @contextlib.contextmanager

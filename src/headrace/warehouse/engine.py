@@ -18,6 +18,7 @@ from headrace.warehouse import tables
 
 FILE = "warehouse.duckdb"
 INCOMING = "incoming"
+LOADED = "loaded"  # beside the file: what the last load found (`operations/load.py`)
 VERSION = 1
 # What queries can't name: which files are loaded, numbers without a column, and writes that are done.
 _INTERNAL = (
@@ -90,6 +91,7 @@ class Engine:
                 run(tables.create_sql(name))
         found = run("SELECT max(version) FROM internal.format").fetchall()[0][0]
         if found is None:
+            (file.parent / LOADED).unlink(missing_ok=True)
             run(f"INSERT INTO internal.format VALUES ({VERSION})")
             run(readings_view({}))
         elif found > VERSION:
