@@ -10,7 +10,7 @@ import duckdb
 import pytest
 import zstandard
 
-from support.backend import ROOT, Backend, backend
+from support.backend import ROOT, Backend, backend, wait_until
 
 WINDOW = "MaximumBatchingWindowInSeconds: 20"
 GONE = "pümp/1'"
@@ -72,6 +72,21 @@ class Site:
         self.running.cli("export", "--output", str(path))
         return [json.loads(line) for line in path.read_text().splitlines()]
 
+    def loaded(self) -> int:
+        """Return how many events of the device the warehouse has."""
+        client = self.running.client("redshift-data")
+        sql = "SELECT count(*) FROM events WHERE device_id = :device"
+        parameters = [{"name": "device", "value": GONE}]
+        asked = client.execute_statement(WorkgroupName="headrace", Database="headrace", Sql=sql, Parameters=parameters)
+
+        def ended() -> bool:
+            status: str = client.describe_statement(Id=asked["Id"])["Status"]
+            return status in ("FINISHED", "FAILED", "ABORTED")
+
+        wait_until(ended)
+        answer = client.get_statement_result(Id=asked["Id"])
+        return int(answer["Records"][0][0]["longValue"])
+
     def check_others(self, folder: Path) -> list[dict[str, Any]]:
         """Check that every other device's event is in archive and table, once; return the archive's of the one."""
         found = self.exported(folder / "all.ndjson")
@@ -85,6 +100,7 @@ class Site:
         return mine
 
 
+@pytest.mark.timeout(300)
 def test_a_device_is_erased_while_it_sends(tmp_path: Path, template: Path) -> None:
     with backend(tmp_path, template) as running:
         site = Site(running)
@@ -94,8 +110,9 @@ def test_a_device_is_erased_while_it_sends(tmp_path: Path, template: Path) -> No
         site.put(*events(GONE, range(100, 110), day=3))
         site.settled()
         running.cli("config", GONE, "set", '{"interval_s": 5}')
-        for job in ("compact", "aggregate_hourly", "device_daily"):
+        for job in ("compact", "aggregate_hourly", "device_daily", "load"):
             site.job(job)
+        assert site.loaded() == 65
         site.put([*events("pump-2", range(70, 73)), *events(GONE, range(60, 64))], *events(GONE, range(70, 75), day=2))
         site.settled()
         assert len(site.check_others(tmp_path)) == 50 + 5 + 10 + 4 + 5
@@ -131,7 +148,8 @@ def test_a_device_is_erased_while_it_sends(tmp_path: Path, template: Path) -> No
         assert done["left"] == done["cold"] == []
         assert done["table_events"] >= 74 and done["table_aggregates"] > 0 and done["registry_items"] >= 1
         assert done["file_events"] >= 65 and done["files"] >= 2 and done["raw_records"] >= 20
-        assert done["report_rows"] >= 2 and done["failures"] == 2
+        assert done["report_rows"] >= 2 and done["failures"] == 2 and done["warehouse_rows"] >= 65
+        assert site.loaded() == 0
         site.settled()
         for again in (False, True):
             mine = site.check_others(tmp_path)
@@ -141,6 +159,8 @@ def test_a_device_is_erased_while_it_sends(tmp_path: Path, template: Path) -> No
             if not again:
                 site.job("compact")
                 site.job("device_daily")
+                site.job("load")
+                assert site.loaded() == len(mine)
         shown = json.loads(running.cli("devices", "show", GONE, "--json").stdout)
         assert shown["registered_at"] >= done["before"] and shown["config_version"] == 0
         days = tmp_path / "data" / "s3" / "archive" / "reports" / "device_daily" / "*" / "*.parquet"

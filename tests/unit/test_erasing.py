@@ -12,6 +12,7 @@ from headrace.archive import erasing, erasures, raw, restores, transitions
 from headrace.archive.erasures import Erasure
 from headrace.errors import Conflict, DataDirectoryError, InvalidObjectState
 from headrace.operations import erase_failures
+from headrace.operations.load import Sources
 from support.archive import Archive, event, events, expected
 from support.memory import ARRIVAL_MS, MemoryBucket, lambda_record
 
@@ -110,6 +111,7 @@ def test_a_cold_file_is_told_and_hidden_once_it_is_restored(archive: Archive, tm
     transitions.transition(archive.bucket, archive.bucket.find(key), "GLACIER")
     done = erase(archive)
     assert done.cold == [key] and done.files == 1
+    assert Sources(archive.bucket, archive.catalogue, None).cut == {key}, "the warehouse doesn't load it"
     with pytest.raises(InvalidObjectState):
         archive.identities()
     restored = restores.new("GLACIER", 1, "Standard", clock.now_ms() - restores.DAY_MS // 2)
@@ -123,6 +125,7 @@ def test_a_cold_file_is_told_and_hidden_once_it_is_restored(archive: Archive, tm
     assert archive.identities() == others(*sent, event(30))
     done = erase(archive)
     assert done.cold == [] and done.files == 1 and done.events == 3
+    assert Sources(archive.bucket, archive.catalogue, None).cut == set()
     assert archive.identities() == others(*sent, event(30))
     archive.compact(now_ms=NOW_MS + 10**12)
     assert (

@@ -233,9 +233,9 @@ def _places(layout: Layout, system: System) -> Places:
 
 def _erase_from_warehouse(layout: Layout, device_id: str) -> int:
     """Delete a device's rows in the warehouse, all in one transaction; return how many. It starts when it is asked."""
-    if not (layout.data / "warehouse" / "warehouse.duckdb").exists():
+    if not (layout.warehouse / "warehouse.duckdb").exists():
         return 0  # it was never used
-    client = rpc.Client(layout.sockets / "warehouse.sock", patience_s=WAREHOUSE_S)
+    client = rpc.Client(layout.warehouse_socket, patience_s=WAREHOUSE_S)
     try:
         return sum(rpc.decode(client.call("erase", device_id), type=dict[str, int]).values())
     finally:

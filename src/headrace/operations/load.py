@@ -15,7 +15,7 @@ from uuid import uuid4
 import msgspec
 
 from headrace import disk, rpc
-from headrace.archive import catalogue
+from headrace.archive import catalogue, erasures
 from headrace.archive.base import Bucket
 from headrace.archive.catalogue import Catalogue, File, Manifest
 from headrace.archive.local import LocalBucket
@@ -112,6 +112,7 @@ class Sources:
         self.bucket = bucket
         self._catalogue = found
         self._devices = devices
+        self.cut = {key for each in erasures.read(bucket) for key in each.cold}  # what is left of erased devices
 
     def manifests(self) -> Iterator[Manifest]:
         """Yield what the archive has of each day, in order."""
@@ -196,6 +197,9 @@ class _Load:
         return rows
 
     def _given(self, day: str, file: File) -> EventsFile | None:
+        if file.key in self._sources.cut:
+            self._say(f"{file.key} holds a device that was erased while it was cold: restore it, and erase again")
+            return None
         path = self._linked(file.key)
         return EventsFile(file.key, day, path, file.typed, file.unchecked) if path else None
 
