@@ -135,7 +135,7 @@ def erase_command(backend: Backend, device: str, yes: bool, as_json: bool) -> No
         if not sys.stdin.isatty():
             raise UsageError("This erases for good, and nobody can be asked here.", "Add --yes if that is meant.")
         click.confirm(f"Erase everything of {printable(_text(device))} for good?", abort=True)
-    note("erasing; this takes a minute or more while events come in")
+    note("erasing; while events come in this can take a minute")
     done = backend.post("devices/erase", {"device_id": _text(device)}, timeout_s=None)
     if as_json:
         print_json(done)
