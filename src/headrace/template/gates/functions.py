@@ -108,7 +108,10 @@ def mappings(model: Model) -> Iterator[Finding]:
         if mapping.retries >= 0:
             problem = f"it gives up after {mapping.retries} retries: an hour without its table loses events."
             yield function.finding("mappings", f"{mapping.logical_id}: {problem}", "Write MaximumRetryAttempts: -1.")
+    mapped = {mapping.function for mapping in model.system.mappings}
     for function in model.of(*FUNCTIONS):
+        if model.name(function.logical_id) not in mapped and not function.properties.get("FunctionUrlConfig"):
+            yield function.finding("mappings", "nothing calls it: it has neither events nor a URL.", "Add one.")
         yield from _asynchronous(model, function)
 
 
@@ -140,7 +143,10 @@ def schedules(model: Model) -> Iterator[Finding]:
     for machine in model.of("AWS::Serverless::StateMachine"):
         steps = [state for scope in states.scopes(model) if scope.machine.logical_id == machine.logical_id
                  for state in scope.states.values() if state.get("Type") == "Task"]  # fmt: skip
-        for name, event in (machine.properties.get("Events") or {}).items():
+        events = machine.properties.get("Events") or {}
+        if not any(event.get("Type") == "ScheduleV2" for event in events.values()):
+            yield machine.finding("schedules", "nothing starts it.", "Add an event of the type ScheduleV2.")
+        for name, event in events.items():
             properties = event.get("Properties") or {}
             expression = str(properties.get("ScheduleExpression") or properties.get("Schedule"))
             try:

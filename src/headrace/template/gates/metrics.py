@@ -168,6 +168,8 @@ def _metric(model: Model, metric: Metric, published: dict[str, set[str]]) -> Ite
             found = model.at(value, *known.types) if key.endswith("Arn") else model.named(value, *known.types)
             if found is None:
                 yield f"{key} is {value}, which is nothing of the template.", "Write !Ref of the resource."
+            elif (missing := _not_measured(model, name, found)) is not None:
+                yield f"{name} is not measured of {value}: {missing}.", "Name another function, or another metric."
         elif key not in known.beside:
             yield f"{namespace} has no dimension {key}.", did_you_mean(key, [known.dimension, *known.beside])
         elif key == "StorageType" and value not in _STORAGE:
@@ -176,6 +178,19 @@ def _metric(model: Model, metric: Metric, published: dict[str, set[str]]) -> Ite
         yield f"{namespace} {name} is not limited to a resource.", f"Add the dimension {known.dimension}."
     if namespace == "AWS/S3" and "StorageType" not in dimensions:
         yield f"{name} has no StorageType.", "Add it."
+
+
+def _not_measured(model: Model, name: str, resource: Resource) -> str | None:
+    """Return why a resource has no such metric, though others of its type have."""
+    properties = resource.properties
+    is_mapped = any(each.function == model.name(resource.logical_id) for each in model.system.mappings)
+    if resource.type in FUNCTIONS and name == "IteratorAge" and not is_mapped:
+        return "it reads no stream"
+    if resource.type in FUNCTIONS and name.startswith("Url") and not properties.get("FunctionUrlConfig"):
+        return "it has no URL"
+    if name.startswith("Provisioned") and "ProvisionedThroughput" not in properties:
+        return "it is on demand"
+    return None
 
 
 def _dashboard(model: Model, body: object, published: dict[str, set[str]]) -> Iterator[tuple[str, str]]:
