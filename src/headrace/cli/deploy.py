@@ -79,12 +79,13 @@ def deploy_command(
     wanted = project.parameters(prepared, stack, bucket or _PLACEHOLDER, given, existing)
     source = _source(aws, prepared, bucket, only_plan=only_plan)
     plan = target.plan(source, wanted)
-    case = _case(template, project.values(wanted, existing), fleet)
+    values = project.values(wanted, existing)
+    case, findings = _case(template, values, fleet), _findings(template, values)
     if only_plan:
         target.discard(plan) if plan.changes else None
-        _show(plan, case, stack, as_json=as_json)
+        _show(plan, case, stack, findings, as_json=as_json)
         return
-    _show(plan, case, stack, as_json=False, err=as_json)
+    _show(plan, case, stack, findings, as_json=False, err=as_json)
     if plan.changes and not yes and not click.confirm("Deploy this?", err=True):
         target.discard(plan)
         raise HeadraceError("Nothing was deployed.", "Run it again when you are sure.")
@@ -110,6 +111,13 @@ def _case(template: Path, parameters: dict[str, str], fleet: dict[str, float]) -
 
     traffic = {"devices": _DEVICES, "rate_s": _RATE_S, "size": _BYTES, "per_record": 1.0} | fleet
     return case_of(project.read(template, parameters).design, traffic, {}, None)
+
+
+def _findings(template: Path, values: dict[str, str]) -> list[str]:
+    """Return what the gates find: what AWS would refuse, or what would go wrong there."""
+    from headrace.template import gates
+
+    return list(map(str, gates.check(template, values)))
 
 
 def _say_packages(built: "Iterable[Built]") -> None:
@@ -166,7 +174,7 @@ def _execute(target: "Stack", plan: "Plan") -> None:
         ) from None
 
 
-def _show(plan: "Plan", case: "Case", stack: str, *, as_json: bool, err: bool = False) -> None:
+def _show(plan: "Plan", case: "Case", stack: str, findings: list[str], *, as_json: bool, err: bool = False) -> None:
     from headrace.cost import choices
     from headrace.deploy.changes import render
 
@@ -174,12 +182,20 @@ def _show(plan: "Plan", case: "Case", stack: str, *, as_json: bool, err: bool = 
     if as_json:
         warnings = [text for each in plan.changes if (text := each.warning())]
         print_json(
-            {"stack": stack, "changes": msgspec.to_builtins(plan.changes), "warnings": warnings, "monthly": total}
+            {
+                "stack": stack,
+                "changes": msgspec.to_builtins(plan.changes),
+                "warnings": warnings,
+                "findings": findings,
+                "monthly": total,
+            }
         )
         return
     verb = {"CREATE": "created", "UPDATE": "updated"}[plan.kind]
     head = f"The stack {stack} will be {verb}:" if plan.changes else f"The stack {stack} is as it should be."
     click.echo(f"\n{head}\n{render(plan.changes) if plan.changes else ''}\n", err=err)
+    if findings:
+        click.echo("On AWS this may not work, or not safely:\n" + "\n".join(findings) + "\n", err=err)
     click.echo(_cost_text(case, total), err=err)
 
 
