@@ -58,10 +58,18 @@ class Exchange:
 
     def copy(self, source: str, target: str) -> None:
         """Make an object a copy of another one of the bucket, whatever its size."""
-        from s3transfer.manager import TransferManager
+        from botocore.exceptions import BotoCoreError, ClientError
 
-        with TransferManager(self._client) as manager:
-            manager.copy({"Bucket": self._bucket, "Key": source}, self._bucket, target).result()
+        place = {"Bucket": self._bucket, "Key": source}
+        try:
+            self._client.copy_object(Bucket=self._bucket, Key=target, CopySource=place)
+        except (BotoCoreError, ClientError) as error:
+            if aws.code_of(error) != "InvalidRequest":  # what S3 says of more than 5 GB
+                raise aws.translated(error, f"{source} in {self._bucket} can't be copied") from error
+            from s3transfer.manager import TransferManager
+
+            with TransferManager(self._client) as manager:
+                manager.copy(place, self._bucket, target).result()
 
     def _put(self, key: str, body: bytes, condition: dict[str, str]) -> str:
         from botocore.exceptions import BotoCoreError, ClientError

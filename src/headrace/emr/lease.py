@@ -82,9 +82,12 @@ class Lease:
             except HeadraceError:
                 continue  # S3 does not answer: `check` tells when the lease has expired for that
 
-    def release(self) -> None:
-        """Let it go, if it is still held."""
+    def end(self) -> None:
+        """Have it no longer renewed."""
         self._ended.set()
+
+    def release(self) -> None:
+        """Let it go, if it is still held; nobody renews it any more."""
         if not self._lost:
             with contextlib.suppress(Conflict):
                 self._put(0)
@@ -109,8 +112,9 @@ def held(exchange: Exchange, job: str, *, duration_s: float = DURATION_S) -> Ite
     try:
         yield lease
     finally:
-        lease.release()
+        lease.end()
         renewing.join()
+        lease.release()
 
 
 Hold = Callable[[str], contextlib.AbstractContextManager[Lease]]

@@ -18,7 +18,7 @@ from headrace import clock
 from headrace.archive import columns
 from headrace.archive.exchange import SharedCatalogue
 from headrace.billing import files as billing
-from headrace.emr import archived, arguments, compact, lease, report, spread, storage
+from headrace.emr import archived, arguments, compact, lease, load, report, spread, storage
 from headrace.emr.arguments import Arguments
 from headrace.emr.engine import Cluster
 from headrace.emr.storage import Source
@@ -81,6 +81,8 @@ class _Step:
     def _job(self, name: str) -> Callable[[lease.Lease], dict[str, Any]]:
         if name == COMPACT:
             return self._compact
+        if name == load.JOB:
+            return self._load
         path = self._reports().get(name)
         if path is None:
             bucket, prefix = self._asked.reports
@@ -94,6 +96,12 @@ class _Step:
         for problem in summary.problems:
             _say(problem)
         return {name: value for name, value in msgspec.structs.asdict(summary).items() if isinstance(value, int)}
+
+    def _load(self, mine: lease.Lease) -> dict[str, Any]:
+        asked = self._asked
+        devices = storage.SlowTable(asked.devices_table, asked.reads_per_s)
+        setting = load.Setting(self._source, self._catalogue, self._spread, devices, asked.readings, asked.memory_mb)
+        return load.load(setting, mine, self._folder)
 
     def _report(self, found: reports.Report, mine: lease.Lease) -> dict[str, Any]:
         asked = self._asked
