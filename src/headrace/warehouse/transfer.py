@@ -5,12 +5,15 @@ what a query has written there becomes an object at once, when its transaction i
 """
 
 import contextlib
+import itertools
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
+
+import msgspec
 
 from headrace import disk
 from headrace.archive.base import Bucket
@@ -24,10 +27,20 @@ RESERVED = ("raw/", "events/", "catalogue/", "reports/", "bills/", "jobs/", "wor
 PARQUET, CSV = "PARQUET", "CSV"
 _URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]*)/(.*)", re.DOTALL)
 _IGNORED = frozenset({"IAM_ROLE", "CREDENTIALS", "REGION", "COMPUPDATE", "STATUPDATE", "FORMAT", "CLEANPATH"})
+_MANIFEST = frozenset({"MANIFEST"})
 _COPY_CSV = frozenset({"IGNOREHEADER", "DELIMITER", "GZIP", "ZSTD", "EMPTYASNULL", "QUOTE"})
 _UNLOAD = frozenset({"HEADER", "DELIMITER", "ALLOWOVERWRITE", "PARALLEL", "GZIP", "ZSTD", "EXTENSION"})
 
 Options = Mapping[str, str | None]
+
+
+class _Entry(msgspec.Struct):
+    url: str
+    mandatory: bool = False
+
+
+class _Manifest(msgspec.Struct):
+    entries: list[_Entry]
 
 
 class CopyFrom(Protocol):
@@ -79,9 +92,11 @@ class Transfer:
 
         Returns how many. Raises UsageError, NotFound, InvalidObjectState.
         """
-        _check_options("COPY", copy.format, copy.options, _COPY_CSV if _format(copy.format) == CSV else frozenset())
+        known = _MANIFEST | (_COPY_CSV if _format(copy.format) == CSV else frozenset())
+        _check_options("COPY", copy.format, copy.options, known)
         names = list(copy.columns) or list(types)
-        files = self._linked(copy.source, folder)
+        objects = self._named(copy.source) if "MANIFEST" in copy.options else self._beginning(copy.source)
+        files = _linked(objects, folder)
         if _format(copy.format) == PARQUET:
             select = f"SELECT * FROM read_parquet({_list(files)}, hive_partitioning = false)"
         else:
@@ -105,18 +120,36 @@ class Transfer:
         rows = int(session.fetch(1)[0][0])
         return rows, lambda: bucket.put_file(key, path)
 
-    def _linked(self, source: str, folder: Path) -> list[str]:
+    def _beginning(self, source: str) -> list[str]:
+        """Return where the objects are whose URL begins with `source`."""
         bucket, prefix = self._place(source)
-        files = []
-        for number, info in enumerate(bucket.list(prefix)):
-            if number == OBJECTS_MAX:
-                raise UsageError(f"{source} begins more than {OBJECTS_MAX:,} objects.", "Name a longer prefix.")
-            target = folder / str(number)
-            disk.link_file(Path(bucket.location(info.key)), target)
-            files.append(str(target))
-        if not files:
+        found = [bucket.location(info.key) for info in itertools.islice(bucket.list(prefix), OBJECTS_MAX + 1)]
+        if len(found) > OBJECTS_MAX:
+            raise UsageError(f"{source} begins more than {OBJECTS_MAX:,} objects.", "Name a longer prefix.")
+        if not found:
             raise NotFound(f"The specified S3 prefix {source!r} does not exist.", "List the bucket to see.")
-        return files
+        return found
+
+    def _named(self, source: str) -> list[str]:
+        """Return where the objects are that the manifest `source` names; one that need not be there may be missing."""
+        bucket, key = self._place(source)
+        try:
+            entries = msgspec.json.decode(bucket.get(key), type=_Manifest).entries
+        except msgspec.DecodeError as error:
+            raise UsageError(f"{source} is no manifest: {error}.", 'Write {"entries":[{"url":"s3://…"}]}.') from None
+        found = []
+        for entry in entries:
+            place, name = self._place(entry.url)
+            try:
+                found.append(place.location(name))
+            except NotFound:
+                if entry.mandatory:
+                    raise
+        if not found:
+            raise NotFound(f"The manifest {source!r} names no object that is there.", "Look into it.")
+        if len(found) > OBJECTS_MAX:
+            raise UsageError(f"{source} names more than {OBJECTS_MAX:,} objects.", "Load them in several manifests.")
+        return found
 
     def _target(self, destination: str, form: str, options: Options) -> tuple[Bucket, str]:
         bucket, prefix = self._place(destination)
@@ -140,6 +173,14 @@ class Transfer:
             declared = ", ".join(f"s3://{name}/" for name in sorted(self._buckets))
             raise UsageError(f"{url!r} is in no bucket of this backend.", f"Its buckets are: {declared}.")
         return bucket, found[2]
+
+
+def _linked(objects: Sequence[str], folder: Path) -> list[str]:
+    """Give objects a second name in a folder; return those names."""
+    files = [str(folder / str(number)) for number in range(len(objects))]
+    for found, target in zip(objects, files, strict=True):
+        disk.link_file(Path(found), Path(target))
+    return files
 
 
 def _format(form: str) -> str:
