@@ -1,5 +1,6 @@
 """The step of a cluster, under real spark-submit: the sensor file gives what one machine makes of it, row by row."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 from headrace.archive.base import Bucket
 from headrace.archive.copies import Copies
 from headrace.emr.main import main
-from support.emr_step import Both, Step, arguments, cloud, items, jobs
+from support.emr_step import ARCHIVE, Both, Step, arguments, cloud, items, jobs
 from support.jobs import needs_java
+from support.redshift import Redshift
 
 pytestmark = [needs_java, pytest.mark.timeout(600)]
 
@@ -48,6 +50,13 @@ def test_killed_and_run_again_it_gives_the_rows_of_one_machine(both: Both, tmp_p
     assert all(both.archive.tags(info.key) == {"compacted": "true"} for info in both.archive.list("raw/"))
     left = [info.key for info in both.archive.list("jobs/")]
     assert not any("/work/" in key or "publication" in key for key in left), left
+
+    redshift = Redshift(both.archive, ARCHIVE, tmp_path / "redshift")
+    for batch in json.loads(both.archive.get("load/next.json"))["batches"]:
+        redshift.batch(batch["sqls"])
+    for table, prefix in (("events", "events/"), ("hourly", "reports/aggregate_hourly/")):
+        loaded = redshift.rows(f"SELECT count(*) FROM {table}")
+        assert loaded == [(len(rows(both.near_archive, prefix, tmp_path / "b")),)]
 
     before = unchanged(both)
     assert main(arguments(["compact", "aggregate_hourly", "device_daily"])) == 0  # Spark isn't even started
