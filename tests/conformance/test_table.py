@@ -280,3 +280,10 @@ class TestDynamoTable(TableContract):
             with pytest.raises(Conflict):
                 table.put_if_newer(item("d", "config", new))
         assert table.get("d", "config") == item("d", "config", new if written else stored or "")
+
+    def test_get_many(self, table: DynamoTable) -> None:
+        stored = [item("d", f"{n:04}", json({"n": n})) for n in range(230)]
+        table.put([*stored, item("e", "s", "{}", PAST)])
+        keys = [(one.partition, one.sort) for one in stored]
+        assert sorted(table.get_many([*keys, ("d", "x"), ("e", "s"), *keys[:3]])) == stored
+        assert table.get_many([]) == []

@@ -38,9 +38,12 @@ class Cloud:
 
     def client(self, service: str) -> Any:
         import boto3
+        from botocore.config import Config
 
         return boto3.client(
             service,
+            # A repeated call would find what the first has made.
+            config=Config(read_timeout=300, retries={"mode": "standard", "total_max_attempts": 1}),
             endpoint_url=self.environment.get("AWS_ENDPOINT_URL"),
             region_name=self.environment["AWS_REGION"],
             aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],

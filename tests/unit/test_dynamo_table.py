@@ -38,6 +38,13 @@ class Fake:
                 self.written[item["sk"]["S"]] = item
         return {"UnprocessedItems": {"events": left} if left else {}}
 
+    def batch_get_item(self, RequestItems: dict[str, Any]) -> Any:  # noqa: N803
+        keys = RequestItems["events"]["Keys"]
+        self.sizes.append(len(keys))
+        left = self._next()(keys)
+        found = [{**key, "n": {"N": "1"}} for key in keys if key not in left]
+        return {"Responses": {"events": found}, "UnprocessedKeys": {"events": {"Keys": left}} if left else {}}
+
     def put_item(self, **params: Any) -> Any:
         self.sizes.append(1)
         self._next()([])
@@ -99,6 +106,15 @@ def test_what_fails_for_a_while_is_tried_again(error: Exception) -> None:
     fake = Fake(error, error, none)
     table(fake).put(items(3))
     assert fake.sizes == [3, 3, 3]
+
+
+def test_keys_that_are_unprocessed_are_asked_for_again() -> None:
+    fake = Fake(all_but_ten, everything, none)
+    keys = [("d", f"{n:03}") for n in range(120)]
+    assert sorted(item.sort for item in table(fake).get_many(keys)) == [sort for _, sort in keys]
+    assert fake.sizes == [100, 100, 100, 10]
+    with pytest.raises(Throttled):
+        table(Fake(everything), patience_s=0.1).get_many(keys)
 
 
 def test_at_the_deadline_it_says_what_is_not_written() -> None:

@@ -7,6 +7,7 @@ a deadline, so that a function says in time what it could not write.
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from headrace.table.dynamodb_item import EXPIRES, PARTITION, SORT, Attributes
 
 BATCH_ITEMS = 25  # DynamoDB's limit of BatchWriteItem; their bytes are always within its other limit
 BATCHES_AT_ONCE = 8
+KEYS_AT_ONCE = 100  # DynamoDB's limit of BatchGetItem
 SORT_BYTES_MAX = 1024
 PAUSE_S = (0.05, 2.0)  # first and longest before a try again
 PATIENCE_S = 60.0  # how long it tries again where no deadline is set
@@ -111,6 +113,24 @@ class DynamoTable(Table):
         key = dynamodb_item.key_of(partition, sort)
         found = self._retried(lambda: self._client.get_item(TableName=self._name, Key=key, ConsistentRead=True))
         return next(_living([found["Item"]]), None) if "Item" in found else None
+
+    def get_many(self, keys: Sequence[tuple[str, str]]) -> list[Item]:
+        """Return the items of these keys that there are, in any order."""
+        wanted = [dynamodb_item.key_of(*key) for key in dict.fromkeys(keys)]
+        found: list[Item] = []
+        tries = Tries(self._name, self._deadline_s())
+        while wanted:
+            asked, wanted = wanted[:KEYS_AT_ONCE], wanted[KEYS_AT_ONCE:]
+            answer = self._retried(partial(self._get_some, asked))
+            found += _living(answer.get("Responses", {}).get(self._name, ()))
+            left = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+            if left:
+                tries.pause(Throttled(f"The table {self._name!r} could not read {len(left)} items."))
+            wanted = left + wanted
+        return found
+
+    def _get_some(self, keys: Sequence[Attributes]) -> Any:
+        return self._client.batch_get_item(RequestItems={self._name: {"Keys": keys, "ConsistentRead": True}})
 
     def query(self, partition: str, start: str, end: str, limit: int, newest_first: bool = False) -> list[Item]:
         """Return the items of a range, from as many pages as it takes."""

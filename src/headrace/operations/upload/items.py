@@ -12,11 +12,11 @@ import msgspec
 
 from headrace.errors import Conflict, HeadraceError
 from headrace.operations.upload.journal import Journal
-from headrace.table.aws import DynamoTable
+from headrace.table.aws import KEYS_AT_ONCE, DynamoTable
 from headrace.table.base import Item, Table
 
 PAGE_ITEMS = 1000
-RANGE_ITEMS = 10  # of one device in a page: as many are read by one query, fewer one by one
+RANGE_ITEMS = 10  # of one device in a page: as many are read by one query, fewer by their keys
 READS_AT_ONCE = 16
 
 Key = tuple[str, str]
@@ -104,24 +104,22 @@ def move_page(page: Sequence[Item], target: DynamoTable) -> Outcome:
 def stands(page: Sequence[Item], target: DynamoTable) -> dict[Key, There]:
     """Return how each item of a page stands on AWS."""
 
-    def look(items: list[Item]) -> dict[Key, There]:
-        if len(items) >= RANGE_ITEMS:
-            first, last = items[0], items[-1]
-            found = {item.sort: item for item in _range(target, first.partition, first.sort, last.sort)}
-            return {item[:2]: compared(item, found.get(item.sort)) for item in items}
-        return {item[:2]: compared(item, target.get(item.partition, item.sort)) for item in items}
-
     groups = [list(items) for _, items in groupby(page, key=lambda item: item.partition)]
-    states: dict[Key, There] = {}
-    with ThreadPoolExecutor(min(READS_AT_ONCE, len(groups))) as threads:
-        for found in threads.map(look, groups):
-            states |= found
-    return states
+    ranges = [items for items in groups if len(items) >= RANGE_ITEMS]
+    single = [item[:2] for items in groups if len(items) < RANGE_ITEMS for item in items]
+    chunks = [single[at : at + KEYS_AT_ONCE] for at in range(0, len(single), KEYS_AT_ONCE)]
+    stored: dict[Key, Item] = {}
+    with ThreadPoolExecutor(READS_AT_ONCE) as threads:
+        of_ranges = threads.map(lambda items: _range(target, items), ranges)
+        of_keys = threads.map(target.get_many, chunks)
+        for found in (*of_ranges, *of_keys):
+            stored |= {item[:2]: item for item in found}
+    return {item[:2]: compared(item, stored.get(item[:2])) for item in page}
 
 
-def _range(target: DynamoTable, partition: str, first: str, last: str) -> Iterable[Item]:
-    """Return all of AWS's items of a device from `first` to `last`, both included."""
-    return target.query(partition, first, last + "\0", 10**9)
+def _range(target: DynamoTable, items: Sequence[Item]) -> list[Item]:
+    """Return all of AWS's items of one device between the first and the last of these, both included."""
+    return target.query(items[0].partition, items[0].sort, items[-1].sort + "\0", 10**9)
 
 
 def _put(items: Sequence[Item], target: DynamoTable) -> None:
