@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from headrace import aws
 from headrace.errors import Conflict, UsageError
 from headrace.table import base, server
 from headrace.table.aws import DynamoTable
@@ -257,7 +258,8 @@ class TestDynamoTable(TableContract):
     @pytest.fixture
     def table(self) -> Iterator[Table]:
         with moto.empty_table() as name:
-            yield DynamoTable.connect(name)
+            client = aws.client("dynamodb", retries={"total_max_attempts": 1}, parameter_validation=False)
+            yield DynamoTable(name, client if moto.IS_REMOTE else moto.OneAtATime(client))
 
     @pytest.mark.parametrize(
         ("stored", "new", "written"),

@@ -6,6 +6,7 @@ HEADRACE_TEST_BUCKET name a table and a bucket to be used (and emptied) instead.
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -35,6 +36,23 @@ def account() -> Iterator[None]:
         with mock_aws():
             yield
         aws.forget()
+
+
+class OneAtATime:
+    """A client whose calls wait for one another: in moto, another write may come between a condition and its write."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+
+        def locked(**params: Any) -> Any:
+            with self._lock:
+                return call(**params)
+
+        return locked
 
 
 def create_table(client: Any, name: str, **settings: Any) -> None:
