@@ -5,9 +5,6 @@ every workgroup and cluster is it; statements remember which one they were sent 
 """
 
 import asyncio
-import base64
-import binascii
-import re
 from collections.abc import Callable, Coroutine, Sequence
 from functools import cached_property
 from typing import Any
@@ -18,6 +15,21 @@ import msgspec
 from headrace import clock, shapes
 from headrace.errors import NotFound
 from headrace.warehouse import fields, tables
+from headrace.warehouse.answers import (
+    BAD_TOKEN,
+    Answer,
+    common,
+    invalid,
+    like,
+    listed,
+    missing,
+    numbers,
+    paged,
+    part_of,
+    place,
+    text_of,
+    token_of,
+)
 from headrace.warehouse.engine import Engine
 from headrace.warehouse.executor import Executor
 from headrace.warehouse.results import CSV, JSON, Result, Results
@@ -27,13 +39,10 @@ from headrace.wire import WireError
 ACTIVE_MAX = 500
 SQL_BYTES_MAX = 100 * 1024
 LISTED_MAX = 100
-DESCRIBED_MAX = 1000
 POLL_S = 0.01
 _NOWHERE = "Either ClusterIdentifier or WorkgroupName must be specified."
-_TOKEN = "The NextToken is none that was answered here."  # noqa: S105
 _SESSIONS = ("SessionId", "SessionKeepAliveSeconds")
 
-Answer = dict[str, Any]
 Operation = Callable[[dict[str, Any], bool], Coroutine[Any, Any, Answer]]
 
 
@@ -77,7 +86,7 @@ class DataApi:
         asked = self._model.parse(operation, body or b"{}")
         for name in _SESSIONS:
             if name in asked:
-                raise _invalid(f"{name} is not built yet: each statement here is a session of its own. Leave it out.")
+                raise invalid(f"{name} is not built yet: each statement here is a session of its own. Leave it out.")
         return msgspec.json.encode(await run(asked, read_only))
 
     @cached_property
@@ -96,9 +105,9 @@ class DataApi:
         _check_place(asked)
         for sql in sqls:
             if len(sql.encode()) > SQL_BYTES_MAX:
-                raise _invalid(f"Query length exceeds the limit of {SQL_BYTES_MAX:,} bytes.")
+                raise invalid(f"Query length exceeds the limit of {SQL_BYTES_MAX:,} bytes.")
             if not sql.strip():
-                raise _invalid("The Sql is empty.")
+                raise invalid("The Sql is empty.")
         parameters = _parameters(asked.get("Parameters", ()))
         if self._executor.active() >= ACTIVE_MAX:
             raise WireError(
@@ -127,10 +136,10 @@ class DataApi:
         _check_database(statement.database)
         kept = await asyncio.to_thread(self._executor.submit, statement)
         if [part.sql for part in kept.parts] != sqls:
-            raise _invalid("The ClientToken was used for another statement before: give each its own.")
+            raise invalid("The ClientToken was used for another statement before: give each its own.")
         kept = await self._wait(kept.id, asked.get("WaitTimeSeconds", 0))
         waited = {"Status": kept.status} if "WaitTimeSeconds" in asked else {}
-        return {"Id": kept.id, "CreatedAt": kept.created_ms / 1000, "Database": kept.database, **waited, **_place(kept)}
+        return {"Id": kept.id, "CreatedAt": kept.created_ms / 1000, "Database": kept.database, **waited, **place(kept)}
 
     async def _wait(self, statement_id: str, seconds: float) -> Statement:
         """Return the statement once it has ended, or when the time is over."""
@@ -142,7 +151,7 @@ class DataApi:
     async def _describe(self, asked: dict[str, Any], _: bool) -> Answer:
         statement, part = await self._found(asked)
         if part is not None:
-            return {**_part(statement, statement.parts.index(part) + 1, part), **_common(statement)}
+            return {**part_of(statement, statement.parts.index(part) + 1, part), **common(statement)}
         told = {
             "Id": statement.id,
             "Status": statement.status,
@@ -152,32 +161,32 @@ class DataApi:
             "HasResultSet": any(part.result is not None for part in statement.parts),
             "ResultRows": -1,
             "ResultSize": -1,
-            **_common(statement),
+            **common(statement),
         }
         if statement.error:
             told["Error"] = statement.error
         if statement.parameters:
             told["QueryParameters"] = [{"name": name, "value": each} for name, each in statement.parameters.items()]
         if statement.batch:
-            told["SubStatements"] = [_part(statement, n, part) for n, part in enumerate(statement.parts, 1)]
+            told["SubStatements"] = [part_of(statement, n, part) for n, part in enumerate(statement.parts, 1)]
             told["ExecutionMode"] = statement.mode or "TRANSACTION"
         else:
-            told |= _numbers(statement.parts[0]) | {"QueryString": statement.parts[0].sql}
+            told |= numbers(statement.parts[0]) | {"QueryString": statement.parts[0].sql}
         return told
 
     async def _cancel(self, asked: dict[str, Any], _: bool) -> Answer:
         statement, part = await self._found(asked)
         if part is not None:
-            raise _invalid("A part of a batch can't be cancelled: cancel the batch.")
+            raise invalid("A part of a batch can't be cancelled: cancel the batch.")
         if not self._executor.cancel(statement.id):
             status = self._executor.get(statement.id).status
-            raise _invalid(f"Could not cancel a query that is already in {status} state with ID: {statement.id}")
+            raise invalid(f"Could not cancel a query that is already in {status} state with ID: {statement.id}")
         await self._wait(statement.id, 2.0)
         return {"Status": True}
 
     async def _list_statements(self, asked: dict[str, Any], _: bool) -> Answer:
         if "ClusterIdentifier" in asked and "WorkgroupName" in asked:
-            raise _invalid("Only one of ClusterIdentifier and WorkgroupName can be specified.")
+            raise invalid("Only one of ClusterIdentifier and WorkgroupName can be specified.")
         status = asked.get("Status", "ALL")
         place = (
             f"cluster:{asked['ClusterIdentifier']}"
@@ -189,25 +198,25 @@ class DataApi:
         wanted = Wanted(
             asked.get("StatementName", ""), "" if status == "ALL" else status, asked.get("Database", ""), place
         )
-        before = int(_untoken(asked["NextToken"], r"\d{1,18}")) if asked.get("NextToken") else None
+        before = int(text_of(asked["NextToken"], r"\d{1,18}")) if asked.get("NextToken") else None
         limit = asked.get("MaxResults") or LISTED_MAX
         found = await asyncio.to_thread(self._statements.listed, wanted, before, limit + 1)
         page = found[:limit]
-        following = {"NextToken": _token(str(page[-1].number))} if len(found) > limit else {}
-        return {"Statements": [_listed(statement) for statement in page], **following}
+        following = {"NextToken": token_of(str(page[-1].number))} if len(found) > limit else {}
+        return {"Statements": [listed(statement) for statement in page], **following}
 
     # --- results ------------------------------------------------------------------------------------------------------
 
     async def _get_result(self, asked: dict[str, Any], _: bool) -> Answer:
         told, result = await self._page(asked)
         if result.format != JSON:
-            raise _invalid("The result is in CSV: get it with GetStatementResultV2.")
+            raise invalid("The result is in CSV: get it with GetStatementResultV2.")
         return told
 
     async def _get_result_v2(self, asked: dict[str, Any], _: bool) -> Answer:
         told, result = await self._page(asked)
         if result.format != CSV:
-            raise _invalid("The result is in JSON: get it with GetStatementResult, or run it with ResultFormat CSV.")
+            raise invalid("The result is in JSON: get it with GetStatementResult, or run it with ResultFormat CSV.")
         return {**told, "ResultFormat": CSV}
 
     async def _page(self, asked: dict[str, Any]) -> tuple[Answer, Result]:
@@ -215,30 +224,30 @@ class DataApi:
         name = asked["Id"]
         if part is None:
             if statement.batch and statement.status == FINISHED:
-                raise _invalid(f"{statement.id} is a batch: name one of its statements, such as {statement.id}:1.")
+                raise invalid(f"{statement.id} is a batch: name one of its statements, such as {statement.id}:1.")
             part = statement.parts[0]
         status = statement.status if not statement.batch or statement.status == FINISHED else part.status
         if status != FINISHED:
-            raise _missing(
+            raise missing(
                 f"Query does not have result. Please check query status with DescribeStatement: {status}.", name
             )
         result = part.result
         if result is None:
-            raise _missing("Query does not have result. Please check query status with DescribeStatement.", name)
-        number = int(_untoken(asked["NextToken"], r"\d{1,9}")) if asked.get("NextToken") else 0
+            raise missing("Query does not have result. Please check query status with DescribeStatement.", name)
+        number = int(text_of(asked["NextToken"], r"\d{1,9}")) if asked.get("NextToken") else 0
         if number and number >= len(result.pages):
-            raise _invalid(_TOKEN)
+            raise invalid(BAD_TOKEN)
         try:
             records = await asyncio.to_thread(self._results.page, name, result, number)
         except NotFound as error:
-            raise _missing(str(error).replace("\n  ", " "), name) from None
+            raise missing(str(error).replace("\n  ", " "), name) from None
         told: Answer = {
             "Records": msgspec.Raw(records),
             "ColumnMetadata": [each.metadata() for each in result.columns],
             "TotalNumRows": result.rows,
         }
         if number + 1 < len(result.pages):
-            told["NextToken"] = _token(str(number + 1))
+            told["NextToken"] = token_of(str(number + 1))
         return told, result
 
     async def _found(self, asked: dict[str, Any]) -> tuple[Statement, Part | None]:
@@ -247,35 +256,35 @@ class DataApi:
         try:
             statement = await self._wait(statement_id, asked.get("WaitTimeSeconds", 0))
         except NotFound:
-            raise _missing("Query does not exist.", asked["Id"]) from None
+            raise missing("Query does not exist.", asked["Id"]) from None
         if not number:
             return statement, None
         if not statement.batch or not 1 <= int(number) <= len(statement.parts):
-            raise _missing("Query does not exist.", asked["Id"])
+            raise missing("Query does not exist.", asked["Id"])
         return statement, statement.parts[int(number) - 1]
 
     # --- what there is ------------------------------------------------------------------------------------------------
 
     async def _list_databases(self, asked: dict[str, Any], _: bool) -> Answer:
         _check_place(asked)
-        return _paged("Databases", [tables.DATABASE], asked)
+        return paged("Databases", [tables.DATABASE], asked)
 
     async def _list_schemas(self, asked: dict[str, Any], _: bool) -> Answer:
         _check_place(asked)
         _check_databases(asked)
-        return _paged("Schemas", list(filter(_like(asked.get("SchemaPattern")), [tables.SCHEMA])), asked)
+        return paged("Schemas", list(filter(like(asked.get("SchemaPattern")), [tables.SCHEMA])), asked)
 
     async def _list_tables(self, asked: dict[str, Any], _: bool) -> Answer:
         _check_place(asked)
         _check_databases(asked)
         kinds = await asyncio.to_thread(self._engine.kinds)
-        fits, fits_schema = _like(asked.get("TablePattern")), _like(asked.get("SchemaPattern"))
+        fits, fits_schema = like(asked.get("TablePattern")), like(asked.get("SchemaPattern"))
         found = [
             {"name": name, "schema": tables.SCHEMA, "type": kind}
             for name, kind in sorted(kinds.items())
             if fits(name) and fits_schema(tables.SCHEMA)
         ]
-        return _paged("Tables", found, asked)
+        return paged("Tables", found, asked)
 
     async def _describe_table(self, asked: dict[str, Any], _: bool) -> Answer:
         _check_place(asked)
@@ -283,7 +292,7 @@ class DataApi:
         table = asked.get("Table", "").lower()
         schema = await asyncio.to_thread(self._engine.schema)
         if not table:
-            raise _invalid("Table must be specified.")
+            raise invalid("Table must be specified.")
         columns = schema.get(table) if asked.get("Schema", tables.SCHEMA).lower() == tables.SCHEMA else None
         if columns is None:
             return {"TableName": asked["Table"], "ColumnList": []}  # as AWS answers
@@ -292,7 +301,7 @@ class DataApi:
             fields.column(name, kind).metadata(table, nullable=0 if name in required else 1)
             for name, kind in columns.items()
         ]
-        return {"TableName": table, **_paged("ColumnList", described, asked)}
+        return {"TableName": table, **paged("ColumnList", described, asked)}
 
 
 def _required(table: str) -> frozenset[str]:
@@ -302,14 +311,14 @@ def _required(table: str) -> frozenset[str]:
 
 def _check_place(asked: dict[str, Any]) -> None:
     if "ClusterIdentifier" not in asked and "WorkgroupName" not in asked:
-        raise _invalid(_NOWHERE)
+        raise invalid(_NOWHERE)
     if "ClusterIdentifier" in asked and "WorkgroupName" in asked:
-        raise _invalid("Only one of ClusterIdentifier and WorkgroupName can be specified.")
+        raise invalid("Only one of ClusterIdentifier and WorkgroupName can be specified.")
 
 
 def _check_database(name: str) -> None:
     if name != tables.DATABASE:
-        raise _invalid(f'FATAL: database "{name}" does not exist. There is one: {tables.DATABASE}.')
+        raise invalid(f'FATAL: database "{name}" does not exist. There is one: {tables.DATABASE}.')
 
 
 def _check_databases(asked: dict[str, Any]) -> None:
@@ -320,109 +329,5 @@ def _check_databases(asked: dict[str, Any]) -> None:
 def _parameters(given: Sequence[dict[str, str]]) -> dict[str, str]:
     found = {each["name"]: each["value"] for each in given}
     if len(found) < len(given):
-        raise _invalid("Two Parameters have the same name.")
+        raise invalid("Two Parameters have the same name.")
     return found
-
-
-def _common(statement: Statement) -> Answer:
-    told = {
-        "Database": statement.database,
-        "ResultFormat": statement.format,
-        "RedshiftQueryId": statement.number,
-        "RedshiftPid": statement.number,
-        **_place(statement),
-    }
-    return told | ({"SecretArn": statement.secret} if statement.secret else {})
-
-
-def _place(statement: Statement) -> Answer:
-    told = {"ClusterIdentifier": statement.cluster, "WorkgroupName": statement.workgroup, "DbUser": statement.user}
-    return {name: value for name, value in told.items() if value}
-
-
-def _part(statement: Statement, number: int, part: Part) -> Answer:
-    told = {
-        "Id": f"{statement.id}:{number}",
-        "Status": part.status,
-        "CreatedAt": part.created_ms / 1000,
-        "UpdatedAt": part.updated_ms / 1000,
-        "QueryString": part.sql,
-        "RedshiftQueryId": statement.number,
-        **_numbers(part),
-    }
-    return told | ({"Error": part.error} if part.error else {})
-
-
-def _numbers(part: Part) -> Answer:
-    return {
-        "Duration": part.duration_ns,
-        "HasResultSet": part.result is not None,
-        "ResultRows": part.rows,
-        "ResultSize": part.result.bytes if part.result is not None else 0 if part.status == FINISHED else -1,
-    }
-
-
-def _listed(statement: Statement) -> Answer:
-    told: Answer = {
-        "Id": statement.id,
-        "Status": statement.status,
-        "StatementName": statement.name,
-        "CreatedAt": statement.created_ms / 1000,
-        "UpdatedAt": statement.updated_ms / 1000,
-        "IsBatchStatement": statement.batch,
-        "ResultFormat": statement.format,
-    }
-    if statement.batch:
-        told["QueryStrings"] = [part.sql for part in statement.parts]
-    else:
-        told["QueryString"] = statement.parts[0].sql
-    if statement.parameters:
-        told["QueryParameters"] = [{"name": name, "value": each} for name, each in statement.parameters.items()]
-    return told
-
-
-def _like(pattern: str | None) -> Callable[[str], bool]:
-    """Return what says whether a name fits an SQL pattern: `%` is any text, `_` any character."""
-    if not pattern:
-        return lambda _: True
-    expression = "".join({"%": ".*", "_": "."}.get(each, re.escape(each)) for each in pattern)
-    matches = re.compile(expression, re.IGNORECASE | re.DOTALL).fullmatch
-    return lambda name: matches(name) is not None
-
-
-def _paged(member: str, found: Sequence[Any], asked: dict[str, Any]) -> Answer:
-    """Return a page of what was found; a token says how many came before it."""
-    start = int(_untoken(asked["NextToken"], r"\d{1,9}")) if asked.get("NextToken") else 0
-    limit = asked.get("MaxResults") or DESCRIBED_MAX
-    following = {"NextToken": _token(str(start + limit))} if len(found) > start + limit else {}
-    return {member: list(found[start : start + limit]), **following}
-
-
-def _token(text: str) -> str:
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
-def _untoken(token: str, pattern: str) -> str:
-    try:
-        text = base64.urlsafe_b64decode(token.encode("ascii")).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
-    if re.fullmatch(pattern, text) is None:
-        raise _invalid(_TOKEN)
-    return text
-
-
-def _invalid(message: str) -> WireError:
-    return WireError("ValidationException", message)
-
-
-class Missing(WireError):
-    """There is no such statement or result: AWS says which as ResourceId."""
-
-    def __init__(self, message: str, resource: str) -> None:
-        super().__init__("ResourceNotFoundException", message)
-        self.resource = resource
-
-
-def _missing(message: str, resource: str) -> WireError:
-    return Missing(message, resource)

@@ -29,8 +29,9 @@ from headrace.archive.base import Bucket
 from headrace.errors import UsageError
 from headrace.settings import Layout
 from headrace.warehouse import dialect, loading
+from headrace.warehouse.answers import Missing
 from headrace.warehouse.api import Answered, Asked
-from headrace.warehouse.data_api import DataApi, Missing
+from headrace.warehouse.data_api import DataApi
 from headrace.warehouse.engine import INCOMING, Engine, Limits
 from headrace.warehouse.executor import Executor
 from headrace.warehouse.results import Results
