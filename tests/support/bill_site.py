@@ -22,10 +22,19 @@ from headrace.operations import bill_closing, bill_keeping, bills
 from headrace.system import BILLS, JobSettings
 from headrace.table.base import Table
 from support.backend import ROOT
-from support.bills import Held, Tier, text
+from support.bills import Held, Tier, event, text
 from support.jobs import Event, archive
 
 NOW = datetime(2026, 12, 10, tzinfo=UTC)
+TIERS = [
+    Tier("basic", "2026-09-01", "EUR", "events", 0, "0.10", "2", "1.00"),
+    Tier("basic", "2026-09-01", "EUR", "device_months", 0, "0.25"),
+]
+HELD = [Held("a", "acme", "basic", "2026-09-01"), Held("b", "../../x", "basic", "2026-10-01")]
+
+
+def october(device: str, count: int, day: int = 5, **more: Any) -> Any:
+    return event(device, f"2026-10-{day:02d}T10:00:00", count, **more)
 
 
 class BillSite:
