@@ -58,9 +58,9 @@ CONTRACT = {
         "--max-rows",
         "--aws",
     ],
-    "bills list": ["--json"],
-    "bills show": ["--month", "--tenant", "--html", "--csv", "--warn-at", "--no-refresh", "--json"],
-    "bills usage": ["--month", "--tenant", "--device", "--days", "--warn-at", "--no-refresh", "--json"],
+    "bills list": ["--json", "--aws"],
+    "bills show": ["--month", "--tenant", "--html", "--csv", "--warn-at", "--no-refresh", "--json", "--aws"],
+    "bills usage": ["--month", "--tenant", "--device", "--days", "--warn-at", "--no-refresh", "--json", "--aws"],
     "bills close": ["YYYY-MM", "--json"],
     "bills check": ["[FOLDER]", "--json"],
     "jobs run": ["NAME", "--engine", "duckdb|spark", "--from", "--to", "--parameter", "--wait", "--json"],
@@ -101,8 +101,9 @@ def test_help_names_what_the_contract_names(command: str) -> None:
         assert word in result.stdout
 
 
-def test_the_readme_names_only_what_there_is() -> None:
-    text = README.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["README.md", "docs/aws.md"])
+def test_the_readme_names_only_what_there_is(page: str) -> None:
+    text = (README.parent / page).read_text(encoding="utf-8")
     calls = re.findall(r"\bheadrace ([a-z]+)([^`&|\n]*)", "\n".join(CODE.findall(text)))
     assert len(calls) >= 10
     for name, rest in calls:

@@ -11,9 +11,11 @@ from headrace import clock
 from headrace.billing import files, statement
 from headrace.billing import month as months
 from headrace.cli.backend import Backend, path_segment
+from headrace.cli.bills_on_aws import Bills
 from headrace.cli.jobs import failure, wait_for
-from headrace.cli.options import endpoint_option, ignored_endpoint_option, json_option, with_backend
+from headrace.cli.options import endpoint_option, ignored_endpoint_option, json_option, with_backend, with_system
 from headrace.cli.output import note, print_json, printable, size, table
+from headrace.deployed import Deployed
 from headrace.errors import Conflict, HeadraceError, NotFound, UsageError
 
 JOB = "bills"
@@ -40,10 +42,10 @@ def bills_command() -> None:
 
 @bills_command.command("list")
 @json_option
-@with_backend
-def list_command(backend: Backend, as_json: bool) -> None:
+@with_system
+def list_command(backend: Backend | Deployed, as_json: bool) -> None:
     """List the months that have bills: closed, ended (it can be closed), or provisional."""
-    found = backend.get("bills")["bills"]
+    found = _source(backend).get("bills")["bills"]
     if as_json:
         print_json(found)
         return
@@ -62,9 +64,9 @@ def list_command(backend: Backend, as_json: bool) -> None:
 @warn_option
 @refresh_option
 @json_option
-@with_backend
+@with_system
 def show_command(
-    backend: Backend,
+    backend: Backend | Deployed,
     month: str | None,
     tenant: str | None,
     html: Path | None,
@@ -83,7 +85,7 @@ def show_command(
         _write(csv, statement.to_csv(bill))
     if html is not None:
         asked = [("tenant", tenant or ""), ("days", "1")]
-        devices = backend.get(f"bills/{month}/usage", asked)["devices"]
+        devices = _source(backend).get(f"bills/{month}/usage", asked)["devices"]
         _write(html, statement.to_html(bill, bill["tenants"][0], devices))
     if as_json:
         print_json(bill)
@@ -101,9 +103,9 @@ def show_command(
 @warn_option
 @refresh_option
 @json_option
-@with_backend
+@with_system
 def usage_command(
-    backend: Backend,
+    backend: Backend | Deployed,
     month: str | None,
     tenant: str | None,
     device: str | None,
@@ -117,7 +119,7 @@ def usage_command(
     asked = {"tenant": tenant, "device": device, "days": "1" if days else None}
     found = _fetched(backend, month, f"bills/{month}/usage", asked, no_refresh)
     with contextlib.suppress(NotFound):
-        bill = backend.get(f"bills/{month}", [("tenant", tenant)] if tenant else [])
+        bill = _source(backend).get(f"bills/{month}", [("tenant", tenant)] if tenant else [])
         found["warnings"] = _warnings(bill, warn_at)
     if as_json:
         print_json(found)
@@ -183,14 +185,19 @@ def _month(month: str | None) -> str:
     return months.text(months.parse(month) if month else datetime.fromtimestamp(clock.now_ms() / 1000, UTC).date())
 
 
-def _fetched(backend: Backend, month: str, path: str, query: dict[str, str | None], no_refresh: bool) -> Any:
+def _source(backend: Backend | Deployed) -> Backend | Bills:
+    """Return whoever answers about bills."""
+    return Bills(backend) if isinstance(backend, Deployed) else backend
+
+
+def _fetched(backend: Backend | Deployed, month: str, path: str, query: dict[str, str | None], no_refresh: bool) -> Any:
     """Return an answer about a month; unless the month is closed, the job computes what has come since first."""
     asked = [(name, value) for name, value in query.items() if value is not None]
-    if not no_refresh:
+    if not no_refresh and isinstance(backend, Backend):
         states = {each["month"]: each["state"] for each in backend.get("bills")["bills"]}
         if states.get(month) != "closed":
             _run(backend, {})
-    return backend.get(path, asked)
+    return _source(backend).get(path, asked)
 
 
 def _run(backend: Backend, parameters: dict[str, str]) -> dict[str, Any]:
