@@ -101,7 +101,8 @@ def mappings(model: Model) -> Iterator[Finding]:
         event = (function.properties.get("Events") or {}).get(
             mapping.logical_id.removeprefix(function.logical_id)
         ) or {}
-        if event and "DestinationConfig" not in event["Properties"]:
+        given_up = (event.get("Properties") or {}).get("DestinationConfig") or {}
+        if event and not (given_up.get("OnFailure") or {}).get("Destination"):
             yield function.finding(
                 "mappings", f"{mapping.logical_id}: what is given up is lost.", "Add DestinationConfig."
             )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from headrace.template.gates import calls, jsonata, policies
+from headrace.template.gates import calls, jsonata, policies, states
 from headrace.template.gates.finding import Finding
 from headrace.template.gates.model import FUNCTIONS, Model, Resource
 from headrace.template.references import IDENTITIES
@@ -286,6 +286,7 @@ def warehouse(model: Model) -> Iterator[Finding]:
         zones = {str(each.properties.get("AvailabilityZone")) for each in subnets if each is not None}
         if subnets and None not in subnets and (len(zones) < 3 or "None" in zones):
             yield group.finding("warehouse", "it takes subnets in three zones.", "Name three, each with its zone.")
+    yield from _in_order(model)
     for call in calls.calls_of(model):
         arguments: dict[str, Any] = call.arguments
         database = arguments.get("Database")
@@ -304,6 +305,16 @@ def warehouse(model: Model) -> Iterator[Finding]:
             and model.named(bucket, "AWS::S3::Bucket") is None
         ):
             yield call.finding("warehouse", f"there is no bucket {bucket}.", "Write !Ref of a bucket.")
+
+
+def _in_order(model: Model) -> Iterator[Finding]:
+    """Check that batches of statements are executed one after the other, as they were planned."""
+    places = {call.scope.place for call in calls.calls_of(model) if call.operation == "BatchExecuteStatement"}
+    for scope in states.scopes(model):
+        for name, state in scope.states.items():
+            if state.get("Type") == "Map" and f"{scope.place}{name}." in places and state.get("MaxConcurrency") != 1:
+                problem = f"{scope.place}{name}: batches would be executed at once."
+                yield scope.machine.finding("warehouse", problem, "Write MaxConcurrency: 1.")
 
 
 def _is(value: object, name: str) -> bool:
