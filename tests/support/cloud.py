@@ -42,8 +42,10 @@ class Cloud:
 
         return boto3.client(
             service,
-            # A repeated call would find what the first has made.
-            config=Config(read_timeout=300, retries={"mode": "standard", "total_max_attempts": 1}),
+            # moto answers late under load, and a repeated call would find what the first has made; AWS throttles.
+            config=Config(
+                read_timeout=300, retries={"mode": "standard", "total_max_attempts": 10 if moto.IS_REMOTE else 1}
+            ),
             endpoint_url=self.environment.get("AWS_ENDPOINT_URL"),
             region_name=self.environment["AWS_REGION"],
             aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
