@@ -88,6 +88,7 @@ VALUES: list[tuple[str, tuple[Any, ...]]] = [
     ("SELECT DECODE(NULL, NULL, 'null', 'other'), DECODE(2, 1, 'a', 2, 'b'), DECODE(3, 1, 'a')", ("null", "b", None)),
     ("SELECT GREATEST(1, NULL, 3), LEAST(NULL, 2, 1), GREATEST('a', 'b')", (3, 1, "b")),
     ("SELECT NULL AND FALSE, NULL OR TRUE, NOT NULL::boolean, TRUE AND NULL", (False, True, None, None)),
+    ("SELECT (TRUE = NULL) IS NULL, TRUE = (NULL IS NULL), NOT 1 = 2, NOT TRUE AND FALSE, 1 + 1 BETWEEN 2 AND 1 + 2, 1 + NULL IS NULL AND NOT 2 IS NULL OR FALSE", (True, True, True, False, True, True)),
     ("SELECT CASE WHEN NULL THEN 1 ELSE 2 END, CASE 1 WHEN NULL THEN 1 ELSE 2 END, CASE WHEN FALSE THEN 1 END", (2, 2, None)),
     # Conversions.
     ("SELECT '12'::int, ' 12 '::bigint, '1.50'::decimal(5,1), '1e3'::float8, 3::varchar, 2.50::varchar", (12, 12, D("1.5"), 1000.0, "3", "2.50")),

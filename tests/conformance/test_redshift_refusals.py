@@ -31,6 +31,13 @@ REFUSALS: list[tuple[str, str, str]] = [
     ("SELECT |/ 4", "|/", "SQRT"),
     ("SELECT i & 1 FROM t", "&", "MOD"),
     ("SELECT TO_CHAR(x, '999') FROM t", "TO_CHAR of double precision", "DECIMAL"),
+    # Conditions whose brackets engines put differently.
+    ("SELECT ok = ok = ok FROM t", "without brackets", "(a = b)"),
+    ("SELECT ok = ok IS NULL FROM t", "without brackets", "(a = b)"),
+    ("SELECT ok IS NULL = ok FROM t", "without brackets", "(a = b)"),
+    ("SELECT i = 1 IS TRUE FROM t", "without brackets", "(a = b)"),
+    ("SELECT v LIKE 'a' IS NULL FROM t", "without brackets", "(a = b)"),
+    ("SELECT v LIKE 'a' = ok FROM t", "without brackets", "(a = b)"),
     # Types that are converted one way here and another there, or not at all.
     ("SELECT v = 1 FROM t", "mixes", "CAST"),
     ("SELECT CASE WHEN ok THEN 1 ELSE v END FROM t", "CASE mixes integer and character varying", "CAST"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from headrace.warehouse.redshift.types import Refused
 
 if TYPE_CHECKING:
-    from headrace.warehouse.redshift.queries import Schema
+    from headrace.warehouse.redshift.names import Schema
 
 Kind = Literal["query", "write", "copy", "unload", "session"]
 SQL_BYTES_MAX = 100_000  # of ExecuteStatement

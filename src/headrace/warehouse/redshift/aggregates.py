@@ -9,7 +9,6 @@ from headrace.warehouse.redshift.types import (
     BOOLEAN,
     DOUBLE,
     FLOATS,
-    INTEGER,
     INTEGERS,
     UNKNOWN,
     VARCHAR,
@@ -228,4 +227,3 @@ WINDOWS: dict[str, tuple[int, int, Handler]] = {
     "nth_value": (2, 2, _placed),
     "ratio_to_report": (1, 1, _ratio_to_report),
 }
-__all__ = ["AGGREGATES", "INTEGER", "NULLS", "OVER", "WINDOWS"]

@@ -6,7 +6,7 @@ from headrace.warehouse.redshift.aggregates import AGGREGATES, NULLS, OVER, WIND
 from headrace.warehouse.redshift.expressions import Call, Expressions, only
 from headrace.warehouse.redshift.moments import MOMENTS
 from headrace.warehouse.redshift.scalars import CONDITIONS, JSON, NUMBERS, TEXTS
-from headrace.warehouse.redshift.types import VARCHAR, Refused
+from headrace.warehouse.redshift.types import Refused
 from headrace.warehouse.redshift.values import Value
 
 SCALARS = {**TEXTS, **NUMBERS, **CONDITIONS, **JSON, **MOMENTS}
@@ -206,6 +206,3 @@ def _bound(value: Any, side: Any) -> str:
             "A frame's bounds are numbers that are written out.", "Write ROWS BETWEEN 3 PRECEDING AND CURRENT ROW."
         )
     return f"{int(number)} {str(side).upper()}"
-
-
-__all__ = ["ALLOWED", "VARCHAR", "direction", "function", "hint", "ordered", "refused"]

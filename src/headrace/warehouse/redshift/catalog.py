@@ -1,6 +1,6 @@
 """The system's own views, answered from the tables that are known: what tools ask for first. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from headrace.warehouse.redshift import types
 from headrace.warehouse.redshift.types import INTEGER, VARCHAR, Refused, Type
@@ -73,6 +73,3 @@ def _values(columns: Columns, rows: Rows) -> str:
 
 def _cell(value: str | int | None) -> str:
     return "NULL" if value is None else str(value) if isinstance(value, int) else text_sql(value)
-
-
-__all__: Sequence[str] = ["view"]

@@ -1,18 +1,14 @@
 """Expressions: each node of the tree that is known becomes DuckDB's SQL with its type; any other is refused by name."""
 
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from headrace.warehouse.redshift import casts, dates, types
+from headrace.warehouse.redshift.operators import COMPARISONS, check_brackets, equals, is_column, number_sql, trimmed
 from headrace.warehouse.redshift.patterns import like_sql, regular_expression, similar
 from headrace.warehouse.redshift.types import (
-    BIGINT,
     BOOLEAN,
     DATE,
-    FLOATS,
-    INTEGER,
-    INTEGERS,
     INTERVAL,
     TIMESTAMP,
     UNKNOWN,
@@ -26,14 +22,12 @@ from headrace.warehouse.redshift.values import (
     as_text,
     as_type,
     cast,
-    failing,
     integer,
     text,
     text_sql,
 )
 
 SQL_SIZE_MAX = 200_000
-COMPARISONS = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
 _INSTEAD = {
     "Bracket": "JSON_EXTRACT_PATH_TEXT(column, 'name') or JSON_EXTRACT_ARRAY_ELEMENT_TEXT(column, 0)",
     "Dot": "JSON_EXTRACT_PATH_TEXT(column, 'name')",
@@ -174,8 +168,8 @@ class Expressions:
         (left, right), kind = self.common([left, right], f"A comparison ({operator})")
         if kind != VARCHAR:
             return Value(f"({left.sql} {operator} {right.sql})", BOOLEAN)
-        if operator == "=" and _COLUMN.fullmatch(left.sql) and right.literal is not None:
-            return Value(_equals(left.sql, [right]), BOOLEAN)
+        if operator == "=" and is_column(left.sql) and right.literal is not None:
+            return Value(equals(left.sql, [right]), BOOLEAN)
         return Value(f"({trimmed(left)} {operator} {trimmed(right)})", BOOLEAN)
 
     def _function(self, node: Any) -> Value:
@@ -227,10 +221,12 @@ class Expressions:
 
     def _comparison(self, node: Any) -> Value:
         only(node, "this", "expression")
+        check_brackets(node.this, node.expression)
         return self.compare(self.value(node.this), COMPARISONS[type(node).__name__], self.value(node.expression))
 
     def _is(self, node: Any) -> Value:
         what = type(node.expression).__name__
+        check_brackets(node.this)
         inner = self.value(node.this)
         if what == "Null":
             return Value(f"({inner.sql} IS NULL)", BOOLEAN)
@@ -253,17 +249,14 @@ class Expressions:
                 f"({cast(left, kind).sql} IN (SELECT CAST(_in AS {kind.duckdb}) FROM ({sql}) AS _query(_in)))", BOOLEAN
             )
         values, kind = self.common([left, *map(self.value, node.expressions)], "IN")
-        if (
-            kind == VARCHAR
-            and _COLUMN.fullmatch(values[0].sql)
-            and all(each.literal is not None for each in values[1:])
-        ):
-            return Value(_equals(values[0].sql, values[1:]), BOOLEAN)
+        if kind == VARCHAR and is_column(values[0].sql) and all(each.literal is not None for each in values[1:]):
+            return Value(equals(values[0].sql, values[1:]), BOOLEAN)
         sqls = [trimmed(value) if kind == VARCHAR else value.sql for value in values]
         return Value(f"({sqls[0]} IN ({', '.join(sqls[1:])}))", BOOLEAN)
 
     def _between(self, node: Any) -> Value:
         only(node, "this", "low", "high")
+        check_brackets(node.this, node.args["low"], node.args["high"])
         value, low, high = (self.value(node.args[name]) for name in ("this", "low", "high"))
         first, last = self.compare(value, ">=", low), self.compare(value, "<=", high)
         return Value(f"({first.sql} AND {last.sql})", BOOLEAN)
@@ -345,55 +338,3 @@ class Expressions:
             if not types.is_number(value.type) and not value.is_null:
                 raise Refused(f"{operator} takes numbers, not {value.type}.", "For texts write a || b; else CAST.")
         return number_sql(left, operator, right)
-
-
-def number_sql(left: Value, operator: str, right: Value) -> Value:
-    """Return arithmetic on two numbers, with Redshift's types; a division by zero is an error, as there."""
-    if left.is_null or right.is_null:
-        other = right if left.is_null else left
-        kind = other.type if types.is_number(other.type) else INTEGER
-        return as_type(NULL, kind, operator)
-    if operator == "%":
-        return _remainder(left, right)
-    kind = types.arithmetic(operator, left.type, right.type)
-    if kind in INTEGERS or kind in FLOATS:
-        left, right = as_type(left, kind, operator), as_type(right, kind, operator)
-    symbol = "//" if operator == "/" and kind in INTEGERS else operator
-    sql = f"({left.sql} {symbol} {right.sql})"
-    if operator == "/" and not right.number:
-        sql = f"({failing(f'{right.sql} = 0', 'Division by zero.', sql)})"
-    if kind.name == "numeric":
-        sql = f"CAST({sql} AS {kind.duckdb})"
-    return Value(sql, kind, is_whole=left.is_whole and right.is_whole and operator != "/")
-
-
-def _remainder(left: Value, right: Value) -> Value:
-    if left.type not in INTEGERS or right.type not in INTEGERS:
-        raise Refused("% and MOD take integers.", "Cast both: CAST(TRUNC(x) AS BIGINT).")
-    kind = max(left.type, right.type, key=INTEGERS.index)
-    sql = f"({as_type(left, kind, '%').sql} % {as_type(right, kind, '%').sql})"
-    return Value(sql if right.number else f"({failing(f'{right.sql} = 0', 'Division by zero.', sql)})", kind)
-
-
-_COLUMN = re.compile(r'"(?:[^"]|"")*"\."(?:[^"]|"")*"')
-
-
-def _equals(column: str, literals: list[Value]) -> str:
-    """Return that a column of texts is one of some literals, but for blanks at its end.
-
-    Between the least and the greatest lie all that can be equal (`!` follows the blank): other files are skipped.
-    """
-    texts = sorted({str(value.literal).rstrip(" ") for value in literals}, key=str.encode)
-    listed = ", ".join(map(text_sql, texts))
-    last = text_sql(texts[-1] + "!")
-    return f"({column} >= {text_sql(texts[0])} AND {column} < {last} AND rtrim({column}, ' ') IN ({listed}))"
-
-
-def trimmed(value: Value) -> str:
-    """Return text without the blanks at its end, which do not count when Redshift compares."""
-    if value.literal is not None:
-        return text_sql(value.literal.rstrip(" "))
-    return f"rtrim({value.sql}, ' ')"
-
-
-__all__ = ["BIGINT", "TIMESTAMP", "Call", "Expressions", "Names", "number_sql", "only", "trimmed"]

@@ -10,9 +10,7 @@ from headrace.warehouse.redshift.types import (
     DATE,
     DOUBLE,
     INTEGER,
-    INTEGERS,
     TIMESTAMP,
-    UNKNOWN,
     VARCHAR,
     Refused,
 )
@@ -148,4 +146,3 @@ MOMENTS: dict[str, tuple[int, int, Handler]] = {
     "convert_timezone": (2, 3, _convert_timezone),
     "date_cmp": (2, 2, _date_cmp),
 }
-__all__ = ["INTEGERS", "MOMENTS", "UNKNOWN"]

@@ -37,6 +37,15 @@ class Dialect(Redshift):
             "APPROXIMATE": lambda self: self.approximate(),
         }
 
+        def _build_predicate(
+            self, klass: Any, this: Any, expression: Any, comments: Any = None, negate: bool = False
+        ) -> Any:
+            """Build a comparison without brackets that nobody wrote: what lacks them is refused."""
+            found = klass(this=this, expression=expression)
+            if negate:
+                found.set("negate", True)
+            return self.expression(found, comments=comments)
+
         def approximate(self) -> Any:
             """Parse what follows APPROXIMATE; without a function it is a column of that name."""
             index = self._index - 1

@@ -5,7 +5,7 @@ from typing import Any
 
 from headrace.warehouse.redshift import calls, types
 from headrace.warehouse.redshift.expressions import only
-from headrace.warehouse.redshift.names import Context, Output, Query, Schema, check_place, folded, place_of, renamed
+from headrace.warehouse.redshift.names import Context, Output, Query, folded, place_of, renamed
 from headrace.warehouse.redshift.select import Select
 from headrace.warehouse.redshift.types import UNKNOWN, VARCHAR, Refused
 from headrace.warehouse.redshift.values import Value, cast, name_sql
@@ -177,6 +177,3 @@ def _mentions(node: Any, name: str) -> bool:
         for each in node.walk()
         if type(each).__name__ == "Table" and type(each.this).__name__ == "Identifier"
     )
-
-
-__all__ = ["Context", "Output", "Queries", "Query", "Schema", "Select", "check_place", "folded"]

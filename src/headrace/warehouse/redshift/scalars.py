@@ -5,13 +5,12 @@ is open are refused, or are an error when a value turns out to be one.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from headrace.warehouse.redshift import types
-from headrace.warehouse.redshift.expressions import Call, number_sql
+from headrace.warehouse.redshift.expressions import Call
+from headrace.warehouse.redshift.operators import number_sql
 from headrace.warehouse.redshift.patterns import regular_expression
 from headrace.warehouse.redshift.types import (
-    BIGINT,
     BOOLEAN,
     DOUBLE,
     FLOATS,
@@ -30,7 +29,6 @@ from headrace.warehouse.redshift.values import (
     as_text,
     as_type,
     failing,
-    integer,
     text_sql,
 )
 
@@ -398,4 +396,3 @@ JSON: dict[str, tuple[int, int, Handler]] = {
 }
 rounded = _rounded
 whole_of = _whole
-__all__ = ["BIGINT", "CONDITIONS", "JSON", "NUMBERS", "TEXTS", "Any", "Handler", "integer", "rounded", "whole_of"]

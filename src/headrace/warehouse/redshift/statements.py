@@ -5,7 +5,8 @@ from typing import Any
 
 from headrace.warehouse.dialect import Column, Statement
 from headrace.warehouse.redshift import calls, parsing, transfers, writes
-from headrace.warehouse.redshift.queries import Context, Output, Queries, Schema
+from headrace.warehouse.redshift.names import Context, Output, Schema
+from headrace.warehouse.redshift.queries import Queries
 from headrace.warehouse.redshift.types import VARCHAR, Refused
 
 _SESSION = {

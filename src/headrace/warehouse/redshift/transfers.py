@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.warehouse.dialect import Copy, Unload
-from headrace.warehouse.redshift.queries import Schema, folded
+from headrace.warehouse.redshift.names import Schema, folded
 from headrace.warehouse.redshift.types import Refused
 
 _PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[^\0]*)?")

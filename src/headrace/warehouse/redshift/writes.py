@@ -3,9 +3,11 @@
 from typing import Any
 
 from headrace.warehouse.dialect import Statement
-from headrace.warehouse.redshift import calls, casts, parsing
+from headrace.warehouse.redshift import casts, parsing
 from headrace.warehouse.redshift.expressions import only
-from headrace.warehouse.redshift.queries import Context, Output, Queries, Query, Select, check_place, folded
+from headrace.warehouse.redshift.names import Context, Output, Query, check_place, folded
+from headrace.warehouse.redshift.queries import Queries
+from headrace.warehouse.redshift.select import Select
 from headrace.warehouse.redshift.types import UNKNOWN, Refused, Type, of_column
 from headrace.warehouse.redshift.values import NULL, Value, as_type, name_sql
 
@@ -310,6 +312,3 @@ def _bracketed(tokens: list[Any], at: int) -> int:
         if tokens[end].text == ")":
             return end - at + 1
     return 0
-
-
-__all__ = ["calls", "select_into", "statement"]
