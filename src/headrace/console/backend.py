@@ -11,7 +11,8 @@ from headrace.wire import AMZ_JSON_1_1
 
 ANSWER_S_MAX = 5.0  # of what is answered from memory
 READING_S_MAX = 60.0  # of what reads files
-KINESIS, CLOUDWATCH = "Kinesis_20131202.", "GraniteServiceVersion20100801."
+KINESIS, CLOUDWATCH, REDSHIFT_DATA = "Kinesis_20131202.", "GraniteServiceVersion20100801.", "RedshiftData."
+_READ_ONLY = {"x-headrace-read-only": "1"}  # statements that write are refused
 DEVICE_API = "device_api"
 
 
@@ -43,8 +44,9 @@ class Backend:
 
     async def call(self, service: str, operation: str, **parameters: object) -> Any:
         """Call an operation of AWS's JSON protocol."""
-        headers = {"Content-Type": AMZ_JSON_1_1, "X-Amz-Target": service + operation}
-        answer = await self._exchange("POST", "/", content=msgspec.json.encode(parameters), headers=headers)
+        headers = {"Content-Type": AMZ_JSON_1_1, "X-Amz-Target": service + operation, **_READ_ONLY}
+        content, timeout = msgspec.json.encode(parameters), READING_S_MAX if service == REDSHIFT_DATA else ANSWER_S_MAX
+        answer = await self._exchange("POST", "/", content=content, headers=headers, timeout=timeout)
         return msgspec.json.decode(answer)
 
     async def device_api(self, operation: str, device: str, **parameters: object) -> Any:

@@ -1,9 +1,8 @@
-"""The page, from top to bottom: verdict, figures, functions, failures, alarms, a device's day, the newest events.
+"""What happens now: verdict, figures, functions, failures, alarms, a device's day, the newest events.
 
 Everything that a device sent is shown as text: never as markup.
 """
 
-from pathlib import Path
 from typing import Any
 
 from nicegui import ui
@@ -13,21 +12,16 @@ from headrace.console import charts, words
 from headrace.console.backend import Backend
 from headrace.console.device_card import DeviceCard
 from headrace.console.failure_dialog import FailureDialog
+from headrace.console.parts import STATE_CELL, WIDE, card, frame, table, tile
 from headrace.console.snapshot import Alarm, Function, Snapshot
 from headrace.console.verdict import BAD, FAIR, GOOD, state, verdict
 from headrace.console.watcher import MINUTES, Watcher
 
 REFRESH_S = 1.0
-STYLE = Path(__file__).with_name("console.css")
-_STATE_CELL = """<q-td :props="props" :class="'state ' + props.row.level"
-    ><span :class="'dot ' + props.row.level"></span>{{ props.value }}</q-td>"""
-_WIDE = {"classes": "wide tight", "headerClasses": "wide"}
 
 
 def build(backend: Backend, watcher: Watcher) -> None:
     """Build the page for one reader, and keep it up to date."""
-    ui.add_css(STYLE)
-    ui.colors(primary="#1f6feb")
     page = Page(backend, watcher)
     ui.timer(REFRESH_S, page.refresh)
 
@@ -39,8 +33,7 @@ class Page:
         self._watcher = watcher
         self._shown: tuple[int, int] = (-1, -1)
         self._dialog = FailureDialog(backend, watcher)
-        with ui.element("div").classes("bar"):
-            heading("Headrace", 1)
+        with frame("/"):
             self._updated = ui.label("connecting …").classes("updated quiet")
         with ui.element("div").classes("verdict").props("id=verdict role=status") as self._verdict:
             self._headline = ui.label("Looking …").classes("headline")
@@ -151,32 +144,6 @@ class Page:
                 alarm_row(alarm, now_ms)
 
 
-def heading(text: str, level: int) -> None:
-    """Add a heading. The text is ours: it is not escaped."""
-    ui.html(text, sanitize=False, tag=f"h{level}")
-
-
-def card(title: str, name: str) -> ui.element:
-    """Return a card with a heading, to be filled."""
-    found = ui.element("section").classes("card").props(f"id={name}")
-    with found:
-        heading(title, 2)
-    return found
-
-
-def tile(name: str) -> tuple[ui.label, ui.label]:
-    """Add a figure; return its value and the note beneath it."""
-    with ui.element("div").classes("tile"):
-        ui.label(name).classes("quiet")
-        return ui.label("–").classes("value"), ui.label().classes("quiet")
-
-
-def table(columns: list[dict[str, Any]], row_key: str) -> ui.table:
-    """Return a plain table; each column is (at least) its name and its label."""
-    columns = [{"align": "left", "field": column["name"], **column} for column in columns]
-    return ui.table(columns=columns, rows=[], row_key=row_key).props("flat dense hide-pagination wrap-cells")
-
-
 def function_table() -> ui.table:
     """Return the table of functions."""
     found = table(
@@ -185,12 +152,12 @@ def function_table() -> ui.table:
             {"name": "state", "label": "How it does"},
             {"name": "behind", "label": "Behind", "align": "right", "classes": "tight"},
             {"name": "waiting", "label": "Waiting", "align": "right", "classes": "tight"},
-            {"name": "done", "label": "Done", "align": "right", **_WIDE},
-            {"name": "failed", "label": "Failed", "align": "right", **_WIDE},
+            {"name": "done", "label": "Done", "align": "right", **WIDE},
+            {"name": "failed", "label": "Failed", "align": "right", **WIDE},
         ],
         "name",
     )
-    found.add_slot("body-cell-state", _STATE_CELL)
+    found.add_slot("body-cell-state", STATE_CELL)
     return found
 
 
@@ -215,14 +182,14 @@ def failure_table() -> ui.table:
     found = table(
         [
             {"name": "when", "label": "When", "classes": "tight"},
-            {"name": "function", "label": "Function", **_WIDE},
+            {"name": "function", "label": "Function", **WIDE},
             {"name": "why", "label": "Why"},
-            {"name": "records", "label": "Records", "align": "right", **_WIDE},
+            {"name": "records", "label": "Records", "align": "right", **WIDE},
             {"name": "state", "label": "State", "classes": "tight"},
         ],
         "id",
     )
-    found.add_slot("body-cell-state", _STATE_CELL)
+    found.add_slot("body-cell-state", STATE_CELL)
     found.classes("pick")
     return found.props('rows-per-page-options="[0]"')
 

@@ -18,8 +18,8 @@ from fastapi import FastAPI
 from nicegui import Client, app, core, ui
 
 from headrace import clock
+from headrace.console import pages
 from headrace.console.backend import Backend
-from headrace.console.page import build
 from headrace.console.watcher import Watcher
 from headrace.errors import UsageError
 from headrace.settings import CONSOLE_PATH
@@ -79,7 +79,7 @@ async def start(listening: socket.socket, endpoint: str, idle_s: float) -> Conso
     """Serve the console on `listening`; `endpoint` is the backend's URL, from which it has all that it shows."""
     backend = Backend(endpoint)
     watcher = Watcher(backend, is_watched)
-    ui.page("/", title="Headrace")(lambda: build(backend, watcher))
+    pages.register(backend, watcher)
     outer = FastAPI(openapi_url=None)
     app.config.socket_io_js_transports = ["polling"]
     ui.run_with(
