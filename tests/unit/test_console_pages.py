@@ -3,7 +3,7 @@
 import pytest
 
 from headrace.console import bills_page, device_page, fleet, query, result_chart, sql_page
-from headrace.console.query import Result
+from headrace.console.query import Result, Value
 
 TIME = ("day", "timestamp")
 
@@ -23,7 +23,7 @@ def test_fields(field: dict[str, object], value: object) -> None:
 
 
 def test_numbers_over_time_are_lines() -> None:
-    rows = [["2026-01-02 00:00:00", 3, "1.5"], ["2026-01-01 00:00:00", 2, None]]
+    rows: list[list[Value]] = [["2026-01-02 00:00:00", 3, "1.5"], ["2026-01-01 00:00:00", 2, None]]
     chart = result_chart.options([TIME, ("events", "int8"), ("amount", "numeric")], rows)
     assert chart is not None
     events, amounts = chart["series"]
@@ -33,7 +33,7 @@ def test_numbers_over_time_are_lines() -> None:
 
 
 def test_a_text_beside_the_time_splits_the_lines() -> None:
-    rows = [["2026-01-01", "a", 1], ["2026-01-01", "b", 2], ["2026-01-02", "a", 3]]
+    rows: list[list[Value]] = [["2026-01-01", "a", 1], ["2026-01-01", "b", 2], ["2026-01-02", "a", 3]]
     chart = result_chart.options([TIME, ("device_id", "varchar"), ("mean", "float8")], rows)
     assert chart is not None
     assert {each["name"]: len(each["data"]) for each in chart["series"]} == {"a": 2, "b": 1}
@@ -57,8 +57,8 @@ def test_numbers_beside_names_are_bars() -> None:
         ([TIME, ("d", "varchar"), ("n", "int8")], [["2026-01-01", f"d{n}", n] for n in range(50)]),
     ],
 )
-def test_what_is_not_drawn(columns: list[tuple[str, str]], rows: list[list[object]]) -> None:
-    assert result_chart.options(columns, rows) is None  # type: ignore[arg-type]
+def test_what_is_not_drawn(columns: list[tuple[str, str]], rows: list[list[Value]]) -> None:
+    assert result_chart.options(columns, rows) is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What the pages are made of: the bar with the ways to the others, cards, figures and plain tables."""
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ def frame(here: str) -> ui.element:
 
 
 def heading(text: str, level: int) -> None:
-    """Add a heading. The text is ours: it is not escaped."""
-    ui.html(text, sanitize=False, tag=f"h{level}")
+    """Add a heading."""
+    ui.html(escape(text), sanitize=False, tag=f"h{level}")
 
 
 def card(title: str, name: str) -> ui.element:

@@ -98,7 +98,7 @@ def result_table(result: Result) -> ui.table:
         {"key": place, **{str(at): cell_text(value) for at, value in enumerate(row)}}
         for place, row in enumerate(result.rows)
     ]
-    return found.props('rows-per-page-options="[0]" virtual-scroll')
+    return found.props('rows-per-page-options="[0]"')
 
 
 def cell_text(value: Value) -> str:
