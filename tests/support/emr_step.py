@@ -30,7 +30,7 @@ from headrace.emr import storage
 from headrace.emr.storage import Source
 from headrace.jobs import history, report, work
 from headrace.jobs.run import Attempt, Run
-from headrace.operations import job
+from headrace.operations import bill_closing, job
 from headrace.settings import Layout
 from headrace.system import JobSettings, System
 from headrace.table.aws import DynamoTable
@@ -45,6 +45,7 @@ MONTH = os.environ.get("HEADRACE_TEST_MONTH", "2015-09")
 SENSORS = ROOT / "tests" / "data" / "sensors.csv.gz"
 ARCHIVE, FAILURES, ARTIFACTS, PREFIX = "the-archive", "the-failures", "the-artifacts", "jobs/1"
 BATCH = 10_000
+CLOSED = "2015-09"
 TARIFFS = """\
 tariff,valid_from,currency,meter,above,unit_price,free,minimum
 basic,2013-01-01,EUR,events,0,0.001,100,5
@@ -143,6 +144,11 @@ class Both:
             folder = history.Folder(self.layout.jobs, name)
             today = datetime.now(UTC).date()
             work.run_report(report.load(self.folder / f"{name}.sql"), run, folder, places, today, lambda text: None)
+        site = bill_closing.Site(self.layout.jobs, self.folder, places, lambda: None)
+        settings = JobSettings(writes_per_s=10_000_000, parameters={"close": CLOSED})
+        bill_closing.run(
+            site, Run("bills-1", "bills", "request", 0, settings, attempts=[Attempt(0)]), lambda text: None
+        )
 
 
 def sensor_records() -> Iterator[dict[str, Any]]:

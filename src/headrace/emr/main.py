@@ -16,6 +16,7 @@ import msgspec
 
 from headrace import clock
 from headrace.archive import columns
+from headrace.archive.copies import Copies
 from headrace.archive.exchange import SharedCatalogue
 from headrace.billing import files as billing
 from headrace.emr import archived, arguments, compact, lease, load, report, spread, storage
@@ -24,8 +25,10 @@ from headrace.emr.engine import Cluster
 from headrace.emr.storage import Source
 from headrace.errors import HeadraceError, NotFound, UsageError
 from headrace.jobs import report as reports
+from headrace.jobs import work
 from headrace.jobs.run import Attempt, Run
-from headrace.system import COMPACT, JobSettings
+from headrace.operations import bill_closing, bill_rows
+from headrace.system import BILLS, COMPACT, JobSettings
 from headrace.table.aws import DynamoTable
 
 
@@ -83,6 +86,8 @@ class _Step:
             return self._compact
         if name == load.JOB:
             return self._load
+        if name == BILLS:
+            return self._bills
         path = self._reports().get(name)
         if path is None:
             bucket, prefix = self._asked.reports
@@ -97,21 +102,65 @@ class _Step:
             _say(problem)
         return {name: value for name, value in msgspec.structs.asdict(summary).items() if isinstance(value, int)}
 
+    def _bills(self, mine: lease.Lease) -> dict[str, Any]:
+        """Bring usage and bills up to date, and close the month that `--parameter close=2026-11` says."""
+        parameters = {name: value for name, value in self._asked.parameters.items() if name == bill_closing.CLOSE}
+        asked = self._run(BILLS, parameters, None)
+        month, site = bill_closing.month_of(asked), self._bill_site()
+        if month is not None:
+            bill_closing.check_closable(site, month, site.places.book())
+        done = [self._alone(name, None) for name in (bill_rows.USAGE, bill_rows.MONTHLY)]
+        if month is None:
+            return done[0] | done[1]
+        for each in bill_closing.missing(site.places.archive, month):
+            self._alone(bill_rows.MONTHLY, each)
+        with contextlib.ExitStack() as stack:
+            for name in (bill_rows.USAGE, bill_rows.MONTHLY):
+                stack.enter_context(lease.held(self._exchange, name, duration_s=self._asked.lease_s))
+            mine.check()
+            return bill_closing.close(site, asked, month, site.places.book(), _say)
+
+    def _alone(self, name: str, month: date | None) -> dict[str, Any]:
+        """Compute a report under its own lease; with a month, that one whether it has changed or not."""
+        with lease.held(self._exchange, name, duration_s=self._asked.lease_s) as mine:
+            path = self._reports().get(name)
+            if path is None:
+                raise NotFound(f"There is no report {name}.sql, which bills are made of.", "Put it with the others.")
+            return self._report(reports.load(path), mine, month)
+
+    def _bill_site(self) -> bill_closing.Site:
+        """Return where bills are closed: the archive's objects are copied here to be read."""
+        near = Copies(storage.bucket(self._source), self._folder / "bills" / "objects")
+        places = work.Places(
+            lambda: contextlib.nullcontext(self._held().archived),
+            None,
+            (),
+            near,
+            DynamoTable.connect(self._asked.events_table),
+            lambda: billing.load(self._folder / "reports"),
+        )
+        self._reports()
+        return bill_closing.Site(self._folder / "bills" / "jobs", self._folder / "reports", places, lambda: None)
+
     def _load(self, mine: lease.Lease) -> dict[str, Any]:
         asked = self._asked
         devices = storage.SlowTable(asked.devices_table, asked.reads_per_s)
         setting = load.Setting(self._source, self._catalogue, self._spread, devices, asked.readings, asked.memory_mb)
         return load.load(setting, mine, self._folder)
 
-    def _report(self, found: reports.Report, mine: lease.Lease) -> dict[str, Any]:
-        asked = self._asked
+    def _held(self) -> archived.Holding:
+        """Return the archive as it is for all jobs until the next compaction."""
         if self._holding is None:
-            self._holding = archived.take(self._source, self._catalogue, asked.readings)
-        for day in sorted(self._holding.archived.cold):
-            _say(f"{day} is left as it is: some of its files are cold")
+            self._holding = archived.take(self._source, self._catalogue, self._asked.readings)
+            for day in sorted(self._holding.archived.cold):
+                _say(f"{day} is left as it is: some of its files are cold")
+        return self._holding
+
+    def _report(self, found: reports.Report, mine: lease.Lease, month: date | None = None) -> dict[str, Any]:
+        asked = self._asked
         setting = report.Setting(
             self._source,
-            self._holding,
+            self._held(),
             self._spread,
             self._engine,
             storage.SlowTable(asked.devices_table, asked.reads_per_s),
@@ -120,17 +169,23 @@ class _Step:
             lambda: billing.load(self._folder / "reports"),
             asked.memory_mb,
         )
-        run = Run(
-            f"{found.name}-{clock.now_ms()}",
-            found.name,
-            "step",
-            clock.now_ms(),
-            JobSettings(engine="spark", writes_per_s=asked.writes_per_s, parameters=_known(found, asked)),
-            first=asked.first.isoformat() if asked.first else None,
-            last=asked.last.isoformat() if asked.last else None,
-            attempts=[Attempt(clock.now_ms())],
-        )
+        run = self._run(found.name, _known(found, asked), month)
         return report.run(found, setting, mine, run, _today(), self._folder)
+
+    def _run(self, job: str, parameters: dict[str, reports.Value], month: date | None) -> Run:
+        """Return what a job is asked for: the days of the step's arguments, or a month."""
+        asked, now_ms = self._asked, clock.now_ms()
+        first, last = (month, month) if month else (asked.first, asked.last)
+        return Run(
+            f"{job}-{now_ms}",
+            job,
+            "step",
+            now_ms,
+            JobSettings(engine="spark", writes_per_s=asked.writes_per_s, parameters=parameters),
+            first=first.isoformat() if first else None,
+            last=last.isoformat() if last else None,
+            attempts=[Attempt(now_ms)],
+        )
 
     def _engine(self, prefix: str) -> Cluster:
         self._engines.append(Cluster(self._source, self._folder, prefix))

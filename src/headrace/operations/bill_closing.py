@@ -49,7 +49,7 @@ class Site(NamedTuple):
 def run(site: Site, asked: Run, say: Say) -> dict[str, Any]:
     """Do the job; raises UsageError for what can't be billed or closed. Returns what was done, in numbers."""
     Folder(site.jobs, asked.job).clear_work()
-    month = _month(asked)
+    month = month_of(asked)
     book = site.places.book()
     site = site._replace(places=site.places._replace(book=lambda: book))  # one reading of the files for all of it
     with work.alone(Folder(site.jobs, USAGE)), work.alone(Folder(site.jobs, MONTHLY)):
@@ -58,31 +58,43 @@ def run(site: Site, asked: Run, say: Say) -> dict[str, Any]:
 
 def _run(site: Site, asked: Run, month: date | None, book: Book, say: Say) -> dict[str, Any]:
     if month is not None:
-        _check_closable(site, month, book)
+        check_closable(site, month, book)
         if month in bill_rows.closed(site.places.archive):
-            say(f"{months.text(month)} is closed already: it stays as it is")
-            return {"closed": 0, "items": _write_items(site, asked, month, say)}
+            return close(site, asked, month, book, say)
         say("compacting what has been archived since the last time")
         site.compact()
     done = {"days": update(site, asked, USAGE, None, say)["days"]}
     done["months"] = update(site, asked, MONTHLY, None, say)["months"]
     if month is None:
         return done
-    for each in _missing(site.places.archive, month):
+    for each in missing(site.places.archive, month):
         update(site, asked, MONTHLY, each, say)
+    return done | close(site, asked, month, book, say)
+
+
+def close(site: Site, asked: Run, month: date, book: Book, say: Say) -> dict[str, Any]:
+    """Freeze a month as its reports are now, unless it is closed, and write its items; return what was done.
+
+    The caller holds the job's and the reports' locks, and has brought the reports up to date, `missing` months as well.
+    """
+    if month in bill_rows.closed(site.places.archive):
+        say(f"{months.text(month)} is closed already: it stays as it is")
+        return {"closed": 0, "items": _write_items(site, asked, month, say)}
     frozen = _freeze(site, asked, month, book)
     say(f"{months.text(month)} is closed with {frozen.rows} lines")
-    return done | {"closed": 1, "lines": frozen.rows, "items": _write_items(site, asked, month, say)}
+    return {"closed": 1, "lines": frozen.rows, "items": _write_items(site, asked, month, say)}
 
 
-def _month(asked: Run) -> date | None:
+def month_of(asked: Run) -> date | None:
+    """Return the month that is to be closed, None for none; raises UsageError for another parameter."""
     given = asked.settings.parameters
     if unknown := given.keys() - {CLOSE}:
         raise UsageError(f"The job bills has no parameter {min(unknown)!r}.", f"It has: {CLOSE}=2026-11.")
     return months.parse(str(given[CLOSE])) if CLOSE in given else None
 
 
-def _check_closable(site: Site, month: date, book: Book) -> None:
+def check_closable(site: Site, month: date, book: Book) -> None:
+    """Raise an error where a month can't be closed: it has not ended, nobody is billed, or the clock may be wrong."""
     if not site.is_believed():
         raise ClockInDoubt("The clock may be wrong, so no month is closed by it.", "See: headrace status")
     if (end_ms := months.ends_ms(month)) > site.now_ms():
@@ -108,7 +120,7 @@ def update(site: Site, asked: Run, name: str, month: date | None, say: Say) -> d
     return work.run_report(report.load(path), part, Folder(site.jobs, name), site.places, today, say)
 
 
-def _missing(bucket: Bucket, month: date) -> list[date]:
+def missing(bucket: Bucket, month: date) -> list[date]:
     """Return the months to compute whatever has changed: one whose object is gone must not count as nothing."""
     objects = bill_rows.computed(bucket, MONTHLY)
     return [each for each in (*bill_rows.closed(bucket), month) if each not in objects]
