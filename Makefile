@@ -5,8 +5,8 @@ UV := .uv/bin/uv
 export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 BIN := .venv/bin
-# Many tests wait more than they compute: half as many workers again as there are processors.
-WAITING := $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2)
+# Many tests wait more than they compute: twice as many workers as processors.
+WAITING := $(shell expr $$(getconf _NPROCESSORS_ONLN) \\* 2)
 
 .DEFAULT_GOAL := help
 .PHONY: help up check test test-aws bench format wheel clean

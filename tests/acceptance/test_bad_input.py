@@ -158,7 +158,7 @@ Resources:
 """)
     with backend(tmp_path, template) as running:
         if "sqs" in destination:
-            wait_until(lambda: "(OnFailure): one machine has no sqs; what is given up goes to" in running.output())
+            wait_until(lambda: "one machine has no sqs; what is given up goes to" in running.output())
         running.client("kinesis").put_record(StreamName="feed", PartitionKey="pump", Data=b"{}")
         running.settled(1)
         (row,) = json.loads(running.cli("failures", "list", "--json").stdout)

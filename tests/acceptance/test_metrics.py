@@ -55,7 +55,7 @@ def test_readings_and_platform_metrics_are_seen_and_survive_kills(tmp_path: Path
         assert running.cli("metrics", "nothing", check=False).returncode == 1
 
         alarms = json.loads(running.cli("alarms", "--json").stdout)
-        assert {alarm["name"] for alarm in alarms} == {"StoreIsBehind", "FunctionsFail"}
+        assert {"StoreIsBehind", "FunctionsFail"} <= {alarm["name"] for alarm in alarms}
         assert "FunctionsFail" in running.cli("alarms").stdout
 
         seen = json.loads(running.cli("cost", "--observed", "--devices", "7", "--times", "1000", "--json").stdout)

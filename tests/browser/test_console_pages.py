@@ -113,7 +113,7 @@ def test_sql_is_asked_drawn_refused_and_cancelled(running: Backend, browser: Bro
         expect(page.locator("#result-note")).to_have_class("outcome bad")
         sql.fill("select nonsense(1)")
         page.locator("#run").click()
-        expect(page.locator("#result-note")).to_contain_text("nonsense")
+        expect(page.locator("#result-note")).to_contain_text("NONSENSE")
         assert seen.errors == []
         assert seen.hosts == {"127.0.0.1"}
 

@@ -24,6 +24,7 @@ from headrace.archive.catalogue import File, Range, day_of
 from headrace.archive.columns import name_sql, names_sql, schema, text_sql
 from headrace.archive.engine import DEFAULT, Limits, connected, parquet_sql
 from headrace.archive.erasures import Erasure
+from headrace.archive.holding import held
 from headrace.archive.sorting import copy, days_of, first_of_each_sql, on_day_sql
 from headrace.archive.staging import Problem, Staging
 from headrace.errors import InvalidObjectState, NotFound, Unavailable
@@ -184,7 +185,9 @@ class _Taking:
     def _path(self, file: File) -> str | None:
         """Return where a file is; None where it is cold and to be left out."""
         try:
-            return self._held(self._bucket.location(file.key))
+            return held(self._bucket.location(file.key), self._work / _HELD)
+        except FileNotFoundError:
+            raise _Removed from None
         except InvalidObjectState:
             if not self._leave_out_cold:
                 raise
@@ -195,23 +198,6 @@ class _Taking:
                 f"{file.key} is in the catalogue, and not in the bucket: its {file.rows:,} events are missing.",
                 "Put it back from a backup under the same name.",
             ) from error
-
-    def _held(self, location: str) -> str:
-        """Return where a file is readable until the snapshot ends: it may be deleted or turn cold meanwhile."""
-        if "://" in location:
-            return location
-        link = self._work / _HELD / location.rpartition("/")[2]
-        try:
-            link.parent.mkdir(exist_ok=True)
-            link.unlink(missing_ok=True)  # of a try before
-            link.hardlink_to(location)
-        except FileNotFoundError:
-            raise _Removed from None
-        except (
-            OSError
-        ):  # another disk, or no file of this machine: then it is held for an hour at least (compaction.py)
-            return location
-        return str(link)
 
     def _rest(
         self,

@@ -12,6 +12,7 @@ from headrace.archive import exact, raw, regular
 from headrace.archive.base import Bucket
 from headrace.archive.columns import name_sql, schema, text_sql, texts_sql
 from headrace.archive.erasures import Erasure, kept_sql
+from headrace.archive.holding import held
 from headrace.errors import NotFound, UsageError
 from headrace.record import parse_sequence_number
 
@@ -125,9 +126,9 @@ class Staging:
             self._note(key, "is no raw object by its name", "Move it out of raw/: nothing else belongs there.")
             return None
         try:
-            path = self._bucket.location(key)
+            path = held(self._bucket.location(key), self._folder / "raw")
             body = self._bucket.get(key)
-        except NotFound:
+        except (NotFound, FileNotFoundError):
             self.removed = True
             self._note(key, "was removed meanwhile", "Run the compaction again.")
             return None
