@@ -6,7 +6,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 BIN := .venv/bin
 # Many tests wait more than they compute: twice as many workers as processors.
-WAITING := $(shell expr $$(getconf _NPROCESSORS_ONLN) \\* 2)
+WAITING := $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
 
 .DEFAULT_GOAL := help
 .PHONY: help up check test test-aws bench format wheel clean
