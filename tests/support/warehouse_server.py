@@ -92,12 +92,12 @@ class WarehouseServer:
         await self.warehouse.stop()
 
 
-def run(client: Any, sql: str, *, timeout_s: float = 30, **more: Any) -> Any:
+def run(client: Any, sql: str, *, timeout_s: float = 90, **more: Any) -> Any:
     """Run a statement to its end; return what DescribeStatement says."""
     return wait(client, client.execute_statement(**PLACE, Sql=sql, **more)["Id"], timeout_s)
 
 
-def wait(client: Any, statement: str, timeout_s: float = 30) -> Any:
+def wait(client: Any, statement: str, timeout_s: float = 90) -> Any:
     """Return what DescribeStatement says once the statement has ended."""
     deadline_s = time.monotonic() + timeout_s
     while (told := client.describe_statement(Id=statement))["Status"] not in ENDED:
