@@ -99,7 +99,7 @@ def test_a_run_that_is_killed_leaves_nothing_half(archive: SharedArchive, after:
     with pytest.raises(Killed):
         archive.compact(stopping(after, []), stage_bytes=1)
     assert archive.rows() == [] and not any(archive.bucket.tags(key) for key in archive.keys("raw/"))
-    assert archive.keys("jobs/compact/work/")
+    assert archive.keys("jobs/compact/attempts/")
     archive.compact()
     archive.here.compact()
     assert archive.rows() == rows_here(archive.here)
@@ -156,7 +156,7 @@ def test_reports_read_each_event_once(archive: SharedArchive, tmp_path: Path) ->
     erasures.write(archive.bucket, erasures.Erasure("pump-1", (ARRIVAL_MS + 1) * 1000, cold=(first.key,)))
     holding = archived.take(archive.source, archive.catalogue, READINGS)
     assert list(holding.unchecked) == [date(2026, 7, 1)]
-    held = archived.checked(archive.source, holding, None, "jobs/x/work/y", spread.here, 512)
+    held = archived.checked(archive.source, holding, None, "jobs/x/attempts/y", spread.here, 512)
     near = Copies(archive.bucket, tmp_path / "read")
     paths = [near.location(url.removeprefix(archive.source.url(""))) for url in held.days[date(2026, 7, 1)].files]
     found = [row[0] for row in rows(paths)]

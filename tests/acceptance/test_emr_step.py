@@ -36,7 +36,7 @@ def rows(bucket: Bucket, prefix: str, folder: Path) -> list[tuple[Any, ...]]:
 
 def test_killed_and_run_again_it_gives_the_rows_of_one_machine(both: Both, tmp_path: Path) -> None:
     step = Step([*arguments(jobs()), "--lease-s", "4"], tmp_path)
-    step.kill_when(lambda: any(both.archive.list("jobs/aggregate_hourly/work/")))
+    step.kill_when(lambda: any(both.archive.list("jobs/aggregate_hourly/attempts/")))
     assert not any(both.archive.list("reports/")) and not items(both.events)
 
     step = Step([*arguments([*jobs(), "bills"]), "--parameter", f"close={CLOSED}"], tmp_path)
@@ -51,7 +51,7 @@ def test_killed_and_run_again_it_gives_the_rows_of_one_machine(both: Both, tmp_p
     assert rows(both.archive, lines, tmp_path / "a") == rows(both.near_archive, lines, tmp_path / "b")
     assert all(both.archive.tags(info.key) == {"compacted": "true"} for info in both.archive.list("raw/"))
     left = [info.key for info in both.archive.list("jobs/")]
-    assert not any("/work/" in key or "publication" in key for key in left), left
+    assert not any("/attempts/" in key or "publication" in key for key in left), left
 
     redshift = Redshift(both.archive, ARCHIVE, tmp_path / "redshift")
     for batch in json.loads(both.archive.get("load/next.json"))["batches"]:

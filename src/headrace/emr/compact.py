@@ -25,7 +25,7 @@ from headrace.emr.storage import Source
 from headrace.errors import Conflict
 
 JOB = "compact"
-WORK = f"jobs/{JOB}/work/"
+WORK = f"jobs/{JOB}/attempts/"
 RUN = f"jobs/{JOB}/run.json"
 VERSION = 1
 ROUND_BYTES = 64 * 1024 * 1024 * 1024  # of raw objects, compressed; the driver holds what a listing says of them

@@ -1,9 +1,9 @@
 """A report on a cluster: computed aside, decided on at one moment, then put in place however often that is interrupted.
 
 It is what `jobs/work.py` and `jobs/output.py` do on one machine, with objects where those have files. The rows are
-written under `jobs/<report>/work/<run>/`; putting `jobs/<report>/publication.json`, which must not be there, decides.
-From then on whoever has the report's lease copies the rows to where they are read, writes the items, and at last
-`jobs/<report>/seen.json`: what the report was computed from.
+written under `jobs/<report>/attempts/<run>/`; putting `jobs/<report>/publication.json`, which must not be there yet,
+decides. From then on whoever has the report's lease copies the rows to where they are read, writes the items, and at
+last `jobs/<report>/seen.json`: what the report was computed from.
 """
 
 import contextlib
@@ -67,7 +67,7 @@ class _Report:
         self._folder = folder
         self._bucket = storage.bucket(setting.source)
         self._exchange = storage.exchange(setting.source)
-        self._work = f"{_folder(found.name)}/work/{uuid4().hex[:12]}"
+        self._work = f"{_folder(found.name)}/attempts/{uuid4().hex[:12]}"
         self._engine: Shared | None = None
 
     def do(self, today: date) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class _Report:
 
     def _clear(self) -> None:
         """Remove what runs have left; nothing is decided on."""
-        left = [info.key for info in self._bucket.list(f"{_folder(self._found.name)}/work/")]
+        left = [info.key for info in self._bucket.list(f"{_folder(self._found.name)}/attempts/")]
         self._each(self._bucket.delete, left)
 
     def _each(self, do: Callable[[T], None], items: Iterable[T]) -> None:
