@@ -291,6 +291,19 @@ def test_non_finite_numbers_are_counted_where_they_stand() -> None:
     assert [one.non_finite if isinstance(one, Event) else one.reason for one in found] == [0, 1, "json", 2, 0, 1]
 
 
+@pytest.mark.parametrize(
+    "sent", ['{"a":NaN}', '{"é":[-Infinity,{"b":NaN}],"NaN":"NaN"}', '{ "a" : Infinity }', '{"a":1}']
+)
+@pytest.mark.parametrize(
+    ("before", "behind"), [("", ""), ("[", "]"), (" [ null , ", " \n] "), ('[{"é":-Infinity,"x":NaN},', ',{"x":NaN}]')]
+)
+def test_bytes_are_those_that_were_sent(sent: str, before: str, behind: str) -> None:
+    found = event.decode(lambda_record(before + sent + behind))
+    assert len(sent.encode()) in [one.bytes_sent for one in found if isinstance(one, Event)]
+    if before.startswith("[{"):
+        assert [one.bytes_sent for one in found if isinstance(one, Event)] == [24, len(sent.encode()), 9]
+
+
 @pytest.mark.parametrize("data", ["[]", " [ ] "])
 def test_an_empty_array_is_no_event_and_no_fault(data: str) -> None:
     assert shown(data) == []

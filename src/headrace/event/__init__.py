@@ -10,7 +10,6 @@ A record holds a JSON object, an array of them, or a KPL aggregate of either. An
 decoding the same record again gives the same identities, always. `docs/formats.md` has the item and its sort key.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -49,7 +48,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     device_time: bytes | None = None  # what was sent as the time, where arrival replaced it
     flags: tuple[str, ...] = ()  # clock_ahead, non_finite
     non_finite: int = 0  # how many NaN and Infinity became null
-    bytes_sent: int = 0  # of its own JSON as it came, without spaces around it; null stands for what is not finite
+    bytes_sent: int = 0  # of its own JSON as it came, without spaces around it
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -105,7 +104,7 @@ def _found(data: bytes, key: str, sequence: str, arrival: _Arrival) -> Iterator[
 
 def _documents(text: bytes, key: str, place: str, arrival: _Arrival, subsequence: int) -> Iterator[Event | Fault]:
     """Yield what one text holds: an object's event, or those of an array."""
-    nulls: list[int] = []
+    nulls = jsontext.Nulls()
     try:
         try:
             elements = _elements_of(text)
@@ -117,17 +116,12 @@ def _documents(text: bytes, key: str, place: str, arrival: _Arrival, subsequence
     except Malformed as refused:
         yield Fault(refused.reason, refused.message, subsequence)
         return
-    end = 0
-    for index, element in enumerate(elements):
-        non_finite = 0
-        if nulls:
-            start = text.index(element, end)  # only space, a comma or the array's bracket stands before it
-            end = start + len(element)
-            non_finite = bisect_left(nulls, end) - bisect_left(nulls, start)
+    for index, (start, end) in enumerate(jsontext.spans(text, elements)):
+        element = text[start:end]
+        size = len(element.strip()) - len(element) + nulls.sent_at(end) - nulls.sent_at(start)
+        non_finite = nulls.count(start, end)
         try:
-            yield _event(
-                jsontext.members(element), len(element.strip()), key, f"{place}.{index:06d}", arrival, non_finite
-            )
+            yield _event(jsontext.members(element), size, key, f"{place}.{index:06d}", arrival, non_finite)
         except Malformed as fault:
             yield Fault(fault.reason, fault.message, subsequence, index)
 

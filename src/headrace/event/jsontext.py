@@ -7,6 +7,8 @@ msgspec checks all of the grammar in a slice but UTF-8, which is checked here, a
 import json
 import math
 import re
+from bisect import bisect_left
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import msgspec
@@ -75,23 +77,53 @@ def check(text: bytes) -> None:
         _check_levels(text)
 
 
-def without_non_finite(text: bytes) -> tuple[bytes, list[int]]:
-    """Return the text with each token NaN, Infinity and -Infinity made null, and where those nulls stand in it."""
-    places: list[int] = []
-    grown = 0
+class Nulls:
+    """The nulls that stand in a text for NaN, Infinity and -Infinity; places count the bytes of that text."""
+
+    def __init__(self) -> None:
+        self._places: list[int] = []
+        self._grown = [0]  # bytes that the text has more than what was sent, after so many nulls
+
+    def __bool__(self) -> bool:
+        return bool(self._places)
+
+    def add(self, sent_at: int, token: bytes) -> None:
+        """Take down that a token stood at `sent_at` in what was sent, behind all others."""
+        self._places.append(sent_at + self._grown[-1])
+        self._grown.append(self._grown[-1] + len(b"null") - len(token))
+
+    def count(self, start: int, end: int) -> int:
+        """Return how many begin from `start` on and before `end`."""
+        return bisect_left(self._places, end) - bisect_left(self._places, start)
+
+    def sent_at(self, place: int) -> int:
+        """Return where a place outside of them was in what was sent."""
+        return place - self._grown[bisect_left(self._places, place)]
+
+
+def without_non_finite(text: bytes) -> tuple[bytes, Nulls]:
+    """Return the text with each token NaN, Infinity and -Infinity made null, and what stands where."""
+    nulls = Nulls()
 
     def replaced(found: re.Match[bytes]) -> bytes:
-        nonlocal grown
         token = found[0]
         if token[:1] == b'"':
             return token
-        places.append(found.start() + grown)
-        grown += len(b"null") - len(token)
+        nulls.add(found.start(), token)
         return b"null"
 
     if b"NaN" in text or b"Infinity" in text:
         text = _NON_FINITE.sub(replaced, text)
-    return text, places
+    return text, nulls
+
+
+def spans(text: bytes, elements: list[bytes]) -> Iterator[tuple[int, int]]:
+    """Yield where the elements of an array start and end in its text."""
+    end = 0
+    for element in elements:
+        start = text.index(element, end)  # only space, a comma or the array's bracket stands before it
+        end = start + len(element)
+        yield start, end
 
 
 def parse(text: bytes) -> Any:

@@ -6,8 +6,7 @@ What is taken out of an array becomes `null`, and a whole text `[]`: an event's 
 are billed, so nothing else may move. What is no event belongs to the device that it names, else to the partition key's.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +18,6 @@ NOBODY = "-"  # in the place of a partition key that named the device
 NOTHING, TAKEN = b"[]", b"null"
 
 _any = msgspec.json.Decoder().decode
-_spaces = " \t\r\n"
 
 
 class Redacted(NamedTuple):
@@ -61,7 +59,7 @@ def _text(text: bytes, key: str, device_id: str) -> bytes | None:
     if key != device_id and not may_name(text, device_id):
         return None
     try:
-        finite, _ = jsontext.without_non_finite(text)
+        finite, nulls = jsontext.without_non_finite(text)
         if finite.lstrip()[:1] != b"[":
             return NOTHING if _owner(finite, key) == device_id else None
         elements = jsontext.elements(finite)
@@ -72,7 +70,8 @@ def _text(text: bytes, key: str, device_id: str) -> bytes | None:
         return None
     if all(is_own):
         return NOTHING
-    return _without(text, finite, elements, is_own)
+    places = jsontext.spans(finite, elements)
+    return _without(text, [(nulls.sent_at(start), nulls.sent_at(end)) for start, end in places], is_own)
 
 
 def _owner(element: bytes, key: str) -> str:
@@ -85,36 +84,11 @@ def _owner(element: bytes, key: str) -> str:
     return found if isinstance(found, str) else key
 
 
-def _without(text: bytes, finite: bytes, elements: list[bytes], is_own: list[bool]) -> bytes:
+def _without(text: bytes, spans: Iterable[tuple[int, int]], is_own: Iterable[bool]) -> bytes:
     """Return an array with some of its elements made null, and every other byte as it was."""
-    spans = _spans(text, elements) if finite == text else _spans_of_non_finite(text)
     parts, end = [], 0
     for (start, stop), own in zip(spans, is_own, strict=True):
         if own:
             parts += [text[end:start], TAKEN]
             end = stop
     return b"".join([*parts, text[end:]])
-
-
-def _spans(text: bytes, elements: list[bytes]) -> Iterator[tuple[int, int]]:
-    end = 0
-    for element in elements:
-        start = text.index(element, end)  # only space, a comma or the array's bracket stands before it
-        end = start + len(element)
-        yield start, end
-
-
-def _spans_of_non_finite(text: bytes) -> Iterator[tuple[int, int]]:
-    """Yield where the elements of an array stand that has NaN or Infinity in it."""
-    characters = text.decode()
-    decoder, at, before, place = json.JSONDecoder(), characters.index("[") + 1, 0, 0
-    while True:
-        while characters[at] in _spaces + ",":
-            at += 1
-        if characters[at] == "]":
-            return
-        _, end = decoder.raw_decode(characters, at)
-        place += len(characters[before:at].encode())
-        start, place = place, place + len(characters[at:end].encode())
-        yield start, place
-        before = at = end
