@@ -150,23 +150,27 @@ def test_a_bucket_is_emptied_of_old_versions_too_and_what_is_gone_is_no_error() 
 
 @pytest.mark.usefixtures("aws")
 def test_the_projects_own_template_is_planned_and_sized_for_a_fleet() -> None:
-    given = (
-        "--template",
-        ROOT / "template.yaml",
-        "--plan",
-        "--stack",
-        "blue",
-        "--devices",
-        "100000",
-        "--rate",
-        "1/10s",
-    )
-    done = cli("deploy", *given)
+    fleet = ("--devices", "100000", "--rate", "1/10s", "--template", ROOT / "template.yaml")
+    done = cli("deploy", "--plan", "--stack", "blue", *fleet)
     assert done.exit_code == 0, done.stderr
     assert "100,000 devices, 10,000 events/s" in done.stdout and "archive" in done.stdout
     assert "Serverless::Function: ArchiveFunction, DeviceApi, Store" in done.stdout
     assert "may not work" not in done.stdout  # what the gates of the template find
     assert client("cloudformation").describe_stacks()["Stacks"] == []
+    # What `cost` says of a fleet is what `deploy` would make for it: a third of the naive way's cost.
+    planned = json.loads(cli("deploy", "--plan", "--json", *fleet).stdout)
+    estimate = json.loads(cli("cost", "--json", *fleet).stdout)
+    assert planned["monthly"] == pytest.approx(estimate["monthly"])
+    assert estimate["naive"] > 2 * estimate["monthly"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_without_a_fleet_the_capacity_follows_the_load_and_the_plan_says_what_sizing_would_save() -> None:
+    template = ("--template", ROOT / "template.yaml")
+    done = cli("deploy", "--plan", *template)
+    assert done.exit_code == 0, done.stderr
+    sized = json.loads(cli("cost", "--json", "--devices", 10_000, "--rate", "1/min", *template).stdout)["monthly"]
+    assert f"With --devices and --rate of your fleet it is sized: here ${sized:,.0f}." in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,26 @@
 """Estimates against hand calculations: the formulas stand in the tests, in numbers."""
 
+import json
 import math
+import re
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
 
+from headrace import event
 from headrace.archive import forecast
 from headrace.cli.cost import rate_s
-from headrace.cost import assumptions, choices, model, prices, project
+from headrace.cost import assumptions, choices, model, prices
 from headrace.cost.assumptions import Assumptions, Traffic
 from headrace.cost.design import Design, Reader, design, runs_a_month
 from headrace.errors import UsageError
+from headrace.table import dynamodb_item
 from headrace.template import on_aws
+from support.backend import TEMPLATE
+from support.command_line import run
+from support.memory import lambda_record
 
 STORE = Reader("store", 512, 500, 0, arm64=True)
 ARCHIVE = Reader("archive", 1024, 10_000, 15, arm64=True, archives=True)
@@ -115,10 +123,16 @@ def test_the_earlier_models_table_with_a_provisioned_stream(traffic: Traffic, sh
 
 @pytest.mark.parametrize(("traffic", "wanted"), [(SMALL, 3_540), (LARGE, 35_691)])
 def test_the_earlier_models_table_with_a_metric_a_device(traffic: Traffic, wanted: float) -> None:
-    found = case(EARLIER, traffic)
-    metrics = math.fsum(each.amount for each in model.metric_lines(found, choices.metrics_by_device(found)))
-    log_lines = traffic.events * 300 / 1e9 * 0.5  # an EMF line an event, as it is told apart by device
-    assert earlier_total(found) - 6 + metrics + log_lines == pytest.approx(wanted, rel=TOLERANCE)
+    by_device = msgspec.structs.replace(EARLIER, metrics_by_device=True)
+    found = case(by_device, traffic, emf_bytes_per_device_line="300")
+    assert earlier_total(found) == pytest.approx(wanted, rel=TOLERANCE)
+
+
+def test_the_naive_way_by_hand() -> None:
+    found = case(EARLIER, LARGE)
+    metrics = 10_000 * 0.30 + 90_000 * 0.10 - 20 * 0.30
+    lines = 25.92e9 * 220 / 1e9 * 0.5  # a line an event
+    assert choices.naive(found) == pytest.approx(choices.total(found) + metrics + lines, rel=TOLERANCE)
 
 
 def test_provisioned_capacity_by_hand() -> None:
@@ -164,12 +178,59 @@ def test_retention_lifecycle_jobs_and_warehouse_by_hand() -> None:
     assert amount(found, "warehouse", "computing") == pytest.approx(90)
 
 
-def test_what_is_recommended_is_half_the_naive_cost_at_most() -> None:
-    found = model.Case(project.read(Path("template.yaml"), {}).design, LARGE, Assumptions(), prices.load())
-    best, values = choices.recommended(found)
-    assert choices.naive(found) >= 2 * choices.total(best)
-    again = project.read(Path("template.yaml"), values).design
-    assert choices.total(msgspec.structs.replace(found, design=again)) == pytest.approx(choices.total(best), rel=0.01)
+def estimate(*arguments: object) -> dict[str, Any]:
+    done = run("cost", "--json", "--template", TEMPLATE, *arguments)
+    assert done.exit_code == 0, done.stderr
+    return cast("dict[str, Any]", json.loads(done.stdout))
+
+
+FLEET = ("--devices", 100_000, "--rate", "1/10s")
+
+
+def test_for_a_fleet_the_template_costs_half_of_the_naive_way_at_most() -> None:
+    found = estimate(*FLEET)
+    naive, on_demand, sized = found["ways"]
+    assert found["naive"] == naive["total"] >= 2 * found["monthly"]
+    assert found["monthly"] == pytest.approx(sized["total"], rel=0.01)
+    assert sized["naive_times"] == pytest.approx(naive["total"] / sized["total"])
+    assert on_demand["total"] > sized["total"]
+    assert found["sized"].keys() >= {"StreamMode", "ShardCount", "EventsTableWriteUnits"}
+    deployed = [text for name, value in found["sized"].items() for text in ("--parameters", f"{name}={value}")]
+    assert estimate(*FLEET, *deployed)["monthly"] == pytest.approx(found["monthly"])
+
+
+def test_capacity_that_is_given_stays() -> None:
+    found = estimate(*FLEET, "--parameters", "StreamMode=ON_DEMAND", "--parameters", "EventsTableWriteUnits=0")
+    _, on_demand, _ = found["ways"]
+    assert found["monthly"] == pytest.approx(on_demand["total"])
+    assert "StreamMode" not in found["sized"]
+    some = estimate(*FLEET, "--parameters", "ShardCount=40")
+    assert some["design"]["shards"] == 40 and len(some["ways"]) == 4
+
+
+def test_without_a_fleet_the_template_is_on_demand() -> None:
+    found = estimate()
+    assert found["design"]["on_demand_stream"] and found["design"]["write_units"] is None
+    assert found["sized"] == {} and found["recommended"]["monthly"] < found["monthly"]
+
+
+def test_people_are_shown_the_ways() -> None:
+    text = run("cost", "--template", TEMPLATE, *FLEET).stdout
+    assert re.search(r"naive: on demand, a metric a device +[\d,.]+ +1\.00 times that", text)
+    assert re.search(r"this template, sized for this traffic +[\d,.]+ +[23]\.\d\d times that", text)
+    assert "--parameters StreamMode=PROVISIONED --parameters ShardCount=15" in text
+
+
+@pytest.mark.parametrize("own", [{}, {"id": "17"}])
+def test_an_item_is_as_large_as_is_assumed(own: dict[str, str]) -> None:
+    sent = {"device_id": "device-000001", "time": "2026-01-01T00:00:00.123456Z", "temperature_f": 70.5, **own}
+    text = json.dumps(sent, separators=(",", ":"))
+    (decoded,) = event.decode(lambda_record(text))
+    assert isinstance(decoded, event.Event)
+    size = dynamodb_item.size_of(dynamodb_item.attributes_of(event.item(decoded, 1_769_817_600)))
+    beside = size - len(text)
+    assumed = Assumptions().item_extra_bytes
+    assert beside < assumed if own else beside == pytest.approx(assumed, rel=0.1)
 
 
 def test_the_template_decides() -> None:

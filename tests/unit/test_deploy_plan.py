@@ -188,7 +188,7 @@ def test_the_template_is_rewritten_and_nothing_else_in_it() -> None:
     made = json.loads(rewrite.rewritten(ROOT / "template.yaml", "code", keys))
     assert made["Resources"]["Store"]["Properties"]["CodeUri"] == {"Bucket": "code", "Key": "functions/s.zip"}
     assert "CodeUri" not in made["Globals"]["Function"]
-    assert made["Parameters"]["EventsTtlDays"]["Default"] == 90
+    assert made["Parameters"]["EventsTtlDays"]["Default"] == 30
     assert made["Resources"]["EventsTable"]["DeletionPolicy"].startswith("Retain")
     some = json.loads(rewrite.rewritten(ROOT / "template.yaml", "code", {"Store": "x"}))
     assert some["Globals"]["Function"]["CodeUri"] == "functions/"

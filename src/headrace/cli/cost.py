@@ -13,7 +13,7 @@ from headrace.cli.project import template_here, template_options
 from headrace.errors import UsageError
 
 if TYPE_CHECKING:
-    from headrace.cost.choices import Choice
+    from headrace.cost.choices import Choice, Option
     from headrace.cost.design import Design
     from headrace.cost.model import Case
 
@@ -53,12 +53,15 @@ def cost_command(
 ) -> None:
     """Show what the template costs a month on AWS, by component.
 
+    With --devices, --rate or --observed the capacity is what `headrace deploy --devices --rate` would choose for that
+    traffic, but for the parameters given; without, the template's own, which is on demand.
     Prices are dated and have sources; free tiers, discounts, taxes and traffic out of the region are left out.
     """
-    from headrace.cost import project
+    from headrace.cost import choices, project
     from headrace.template import parse_parameters
 
-    found = project.read(template_here(template_file, or_built_in=True), parse_parameters(parameters))
+    template, chosen = template_here(template_file, or_built_in=True), parse_parameters(parameters)
+    found = project.read(template, chosen)
     given: dict[str, Any] = {"devices": devices, "size": size, "per_record": per_record}
     given["rate_s"] = None if rate is None else rate_s(rate)
     given = {name: value for name, value in given.items() if value is not None}
@@ -72,7 +75,11 @@ def cost_command(
         raise UsageError("--times goes with --observed.", "Multiply --devices instead.")
     traffic = {"devices": 10_000.0, "rate_s": 1 / 60, "size": 150.0, "per_record": 1.0} | given
     case = case_of(found.design, traffic, values, prices)
-    shown = to_json(case, source, found.parameters) if as_json else render(case, source, found.parameters)
+    sized: dict[str, str] = {}
+    if observed or devices is not None or rate is not None:
+        sized = choices.capacity(case, found.parameters, chosen)
+        case = msgspec.structs.replace(case, design=project.read(template, sized | chosen).design)
+    shown = (to_json if as_json else render)(case, source, found.parameters, sized)
     print_json(shown) if as_json else click.echo(shown)
 
 
@@ -120,11 +127,11 @@ def _observed(last: str, times: float, readings: tuple[str, ...]) -> tuple[dict[
     return observed(Backend(endpoint()), last, times, readings)
 
 
-def to_json(case: "Case", source: str, declared: frozenset[str]) -> dict[str, Any]:
+def to_json(case: "Case", source: str, declared: frozenset[str], sized: dict[str, str]) -> dict[str, Any]:
     """Return an estimate as `--json` prints it; money in dollars a month, nothing rounded."""
     from headrace.cost import choices, model
 
-    best, values = choices.recommended(case)
+    best, _ = choices.recommended(case)
     lines = model.lines(case)
     components: dict[str, float] = {}
     for line in lines:
@@ -136,7 +143,9 @@ def to_json(case: "Case", source: str, declared: frozenset[str]) -> dict[str, An
         "components": components,
         "lines": [msgspec.to_builtins(line) for line in lines],
         "naive": choices.naive(case),
-        "recommended": {"monthly": choices.total(best), "parameters": _known(values, declared)},
+        "ways": [{**msgspec.to_builtins(way), "naive_times": times} for way, times in _compared(case)],
+        "sized": sized,
+        "recommended": {"monthly": choices.total(best), "parameters": choices.capacity(case, declared, ())},
         "choices": [msgspec.to_builtins(choice) for choice in choices.choices(case)],
         "warnings": warnings(case),
         "traffic": {**msgspec.to_builtins(case.traffic), "source": source, "events_month": case.traffic.events},
@@ -175,7 +184,7 @@ def warnings(case: "Case") -> list[str]:
     return found
 
 
-def render(case: "Case", source: str, declared: frozenset[str]) -> str:
+def render(case: "Case", source: str, declared: frozenset[str], sized: dict[str, str]) -> str:
     """Return an estimate as text for people."""
     from headrace.cost import choices, model
 
@@ -196,8 +205,11 @@ def render(case: "Case", source: str, declared: frozenset[str]) -> str:
         f"{traffic.devices:,.0f} devices, {traffic.events_s:,.6g} events/s of {traffic.bytes:,.0f} bytes, "
         f"{traffic.per_record:g} a record ({source}): {traffic.events:,.0f} events a month",
         table(("component", "what", "quantity", "of", "$ each", "$ a month"), rows),
-        f"total ${total:,.2f} in month {case.assumed.month:g}; naively (on demand, a metric a device) "
-        f"${choices.naive(case):,.2f}",
+        f"total ${total:,.2f} in month {case.assumed.month:g}" + (f", with {_settings(sized)}" if sized else ""),
+        table(
+            ("way", "$ a month", "naive is"),
+            [[way.name, f"{way.total:,.2f}", f"{times:.2f} times that"] for way, times in _compared(case)],
+        ),
         *(f"WARNING: {text}" for text in warnings(case)),
         _advice(case, total, declared),
         _assumed(case),
@@ -216,14 +228,25 @@ def _advice(case: "Case", total: float, declared: frozenset[str]) -> str:
     from headrace.cost import choices
 
     rows = [_choice(choice) for choice in choices.choices(case)]
-    best, values = choices.recommended(case)
-    known = _known(values, declared)
+    best, _ = choices.recommended(case)
+    known = choices.capacity(case, declared, ())
     saved = total - choices.total(best)
     text = table(("choice", "$ a month", "instead of", "$ a month", "saves", ""), rows)
     if saved > 0.005 and known:
-        settings = " ".join(f"--parameters {name}={value}" for name, value in known.items())
-        text += f"\n\nrecommended: ${choices.total(best):,.2f} (saves ${saved:,.2f}): {settings}"
+        text += f"\n\nrecommended: ${choices.total(best):,.2f} (saves ${saved:,.2f}): {_settings(known)}"
     return text
+
+
+def _compared(case: "Case") -> "list[tuple[Option, float]]":
+    """Return the ways that there are, and how many times its cost the naive one is."""
+    from headrace.cost import choices
+
+    ways = choices.ways(case)
+    return [(way, ways[0].total / way.total) for way in ways]
+
+
+def _settings(values: dict[str, str]) -> str:
+    return " ".join(f"--parameters {name}={value}" for name, value in values.items())
 
 
 def _choice(choice: "Choice") -> list[str]:
@@ -237,10 +260,6 @@ def _choice(choice: "Choice") -> list[str]:
         f"{choice.saves:,.2f}",
         choice.note,
     ]
-
-
-def _known(values: dict[str, str], declared: frozenset[str]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if name in declared}
 
 
 def _assumed(case: "Case") -> str:

@@ -71,7 +71,7 @@ def deploy_command(
     sizes = {"devices": devices, "rate_s": None if rate is None else rate_s(rate), "size": size_}
     fleet = {name: value for name, value in sizes.items() if value is not None}
     if devices is not None or rate is not None:
-        given = _sized(template, {**existing, **given}, fleet) | given
+        given = _capacity(template, {**existing, **given}, fleet, given) | given
     note(f"account {account}, {aws.region}, stack {stack}")
     prepared = project.prepare(template, {**existing, **given})
     _say_packages(prepared.packages)
@@ -95,14 +95,14 @@ def deploy_command(
     print_json(outputs) if as_json else click.echo(_welcome(outputs, stack, region, profile))
 
 
-def _sized(template: Path, parameters: dict[str, str], fleet: dict[str, float]) -> dict[str, str]:
-    """Return the parameters of capacity that are cheapest for a fleet."""
+def _capacity(
+    template: Path, parameters: dict[str, str], fleet: dict[str, float], given: dict[str, str]
+) -> dict[str, str]:
+    """Return the parameters of capacity that are cheapest for a fleet, without those given."""
     from headrace.cost import choices
     from headrace.deploy import rewrite
 
-    declared = rewrite.parameters_of(template)
-    _, values = choices.recommended(_case(template, parameters, fleet))
-    return {name: value for name, value in values.items() if name in declared}
+    return choices.capacity(_case(template, parameters, fleet), rewrite.parameters_of(template), given)
 
 
 def _case(template: Path, parameters: dict[str, str], fleet: dict[str, float]) -> "Case":
@@ -200,16 +200,18 @@ def _show(plan: "Plan", case: "Case", stack: str, findings: list[str], *, as_jso
 
 
 def _cost_text(case: "Case", total: float) -> str:
-    from headrace.cost import model
+    from headrace.cost import choices, model
 
     traffic = case.traffic
     components: dict[str, float] = {}
     for line in model.lines(case):
         components[line.component] = components.get(line.component, 0.0) + line.amount
     parts = ", ".join(f"{name} {amount:,.0f}" for name, amount in components.items())
+    sized = choices.total(choices.recommended(case)[0])
+    hint = "" if sized > 0.99 * total else f"With --devices and --rate of your fleet it is sized: here ${sized:,.0f}.\n"
     return (
         f"About ${total:,.0f} a month ({parts})\nfor {traffic.devices:,.0f} devices, {quantity(traffic.events_s)} "
-        f"events/s of {traffic.bytes:,.0f} bytes, prices of {case.prices.date}: `headrace cost` says how.\n"
+        f"events/s of {traffic.bytes:,.0f} bytes, prices of {case.prices.date}: `headrace cost` says how.\n{hint}"
     )
 
 

@@ -1,6 +1,7 @@
 """Which of two ways is cheaper, and by how much; and the parameters that follow from it. Pure."""
 
 import math
+from collections.abc import Collection
 
 import msgspec
 
@@ -9,7 +10,6 @@ from headrace.cost.model import (
     Case,
     files_a_month,
     lines,
-    metric_lines,
     raw_objects,
     shards_needed,
     write_units_needed,
@@ -65,33 +65,55 @@ def read_units_needed(case: Case) -> int:
 
 def naive(case: Case) -> float:
     """Return the cost of on demand everywhere and a metric for each device and reading."""
-    on_demand = with_table(with_stream(case, True), True)
-    return total(on_demand) - _metrics(case, case.design.metrics) + _metrics(case, metrics_by_device(case))
+    return total(changed(on_demand(case), metrics_by_device=True))
 
 
-def metrics_by_device(case: Case) -> float:
-    """Return how many metrics there are if a device is a dimension: one for each reading that a device sends."""
-    return case.traffic.devices * max(1.0, case.assumed.readings_per_event)
+def ways(case: Case) -> list[Option]:
+    """Return the naive way, then this template on demand, sized, and as it is where that is neither."""
+    best, _ = recommended(case)
+    found = [
+        Option("naive: on demand, a metric a device", naive(case)),
+        Option("this template on demand", total(on_demand(case))),
+        Option("this template, sized for this traffic", total(best)),
+    ]
+    own = total(case)
+    if all(not math.isclose(own, way.total) for way in found[1:]):
+        found.append(Option("this template with its parameters", own))
+    return found
+
+
+def on_demand(case: Case) -> Case:
+    """Return the case with a stream and a table that follow the load: the template's own defaults."""
+    return with_table(with_stream(case, True), True)
 
 
 def recommended(case: Case) -> tuple[Case, dict[str, str]]:
     """Return the cheapest case of those that parameters choose, and these parameters."""
-    best, values = case, {}
+    values: dict[str, str] = {}
     streams = {mode: with_stream(case, mode) for mode in (True, False)}
-    on_demand = total(streams[True]) <= total(streams[False])
-    best = streams[on_demand]
-    values["StreamMode"] = "ON_DEMAND" if on_demand else "PROVISIONED"
-    if not on_demand:
+    follows = total(streams[True]) <= total(streams[False])
+    best = streams[follows]
+    values["StreamMode"] = "ON_DEMAND" if follows else "PROVISIONED"
+    if not follows:
         values["ShardCount"] = f"{best.design.shards:g}"
     if not case.design.tables:
         return best, values
     tables = {mode: with_table(best, mode) for mode in (True, False)}
-    on_demand = total(tables[True]) <= total(tables[False])
-    best = tables[on_demand]
-    values["EventsTableWriteUnits"] = "0" if on_demand else f"{best.design.write_units:g}"
-    if not on_demand:
+    follows = total(tables[True]) <= total(tables[False])
+    best = tables[follows]
+    values["EventsTableWriteUnits"] = "0" if follows else f"{best.design.write_units:g}"
+    if not follows:
         values["EventsTableReadUnits"] = f"{best.design.read_units:g}"
     return best, values
+
+
+def capacity(case: Case, declared: Collection[str], given: Collection[str]) -> dict[str, str]:
+    """Return the parameters that give a template the cheapest capacity for its traffic.
+
+    Those given are not among them: what is named is meant; nor those that the template does not declare.
+    """
+    _, values = recommended(case)
+    return {name: value for name, value in values.items() if name in declared and name not in given}
 
 
 def choices(case: Case) -> list[Choice]:
@@ -160,18 +182,13 @@ def _writes_grouped(case: Case) -> float:
 
 
 def _dimensions(case: Case) -> Choice:
-    by_device = total(case) - _metrics(case, case.design.metrics) + _metrics(case, metrics_by_device(case))
     return _choice(
         "metrics",
         Option("of the fleet", total(case)),
-        Option("of each device", by_device),
+        Option("of each device", total(changed(case, metrics_by_device=True))),
         "of the fleet",
         "a device id as a dimension makes each device's readings metrics of their own",
     )
-
-
-def _metrics(case: Case, count: float) -> float:
-    return math.fsum(line.amount for line in metric_lines(case, count))
 
 
 def _compaction(case: Case) -> Choice:

@@ -44,6 +44,7 @@ class Design(msgspec.Struct, frozen=True, kw_only=True):
     recovery: bool = False
     readings: tuple[str, ...] = ()
     metrics: int = 0
+    metrics_by_device: bool = False  # each reading of a device a metric of its own; no template of ours does that
     alarm_metrics: int = 0
     dashboards: int = 0
     log_days: float = FOREVER

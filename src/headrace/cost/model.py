@@ -172,7 +172,9 @@ def tables(case: Case) -> Iterator[Line]:
 def metrics(case: Case) -> Iterator[Line]:
     """Yield what CloudWatch charges: metrics, alarms, dashboards and logs."""
     design, assumed = case.design, case.assumed
-    yield from metric_lines(case, design.metrics)
+    count = metrics_by_device(case) if design.metrics_by_device else design.metrics
+    yield case.line("metrics", "metrics", min(count, WARM_METRICS), "metric")
+    yield case.line("metrics", "metrics above 10,000", max(0.0, count - WARM_METRICS), "metric_beyond")
     yield case.line("metrics", "alarms", design.alarm_metrics, "alarm_metric")
     yield case.line("metrics", "dashboards", design.dashboards, "dashboard")
     calls = {reader.name: calls_a_month(case, reader) for reader in design.readers}
@@ -180,16 +182,18 @@ def metrics(case: Case) -> Iterator[Line]:
     all_calls = sum(calls.values())
     if design.device_api:
         all_calls += case.traffic.devices * assumed.device_calls_per_day * DAYS
-    readings = case.traffic.events * assumed.readings_per_event * assumed.emf_bytes_per_reading if storing else 0.0
+    an_event = assumed.readings_per_event * assumed.emf_bytes_per_reading
+    if design.metrics_by_device:  # a line has one set of dimensions
+        an_event = assumed.emf_bytes_per_device_line
+    readings = case.traffic.events * an_event if storing else 0.0
     taken = readings + storing * assumed.emf_bytes_per_call + all_calls * assumed.log_bytes_per_call
     yield case.line("metrics", "logs in", taken / assumed.gb_bytes, "log_gb")
     yield case.line("metrics", "logs kept", taken / assumed.gb_bytes * case.kept(0, design.log_days), "log_kept_gb")
 
 
-def metric_lines(case: Case, count: float) -> Iterator[Line]:
-    """Yield what so many metrics cost."""
-    yield case.line("metrics", "metrics", min(count, WARM_METRICS), "metric")
-    yield case.line("metrics", "metrics above 10,000", max(0.0, count - WARM_METRICS), "metric_beyond")
+def metrics_by_device(case: Case) -> float:
+    """Return how many metrics there are if a device is a dimension: one for each reading that a device sends."""
+    return case.traffic.devices * max(1.0, case.assumed.readings_per_event)
 
 
 def archive(case: Case) -> Iterator[Line]:
