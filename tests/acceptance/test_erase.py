@@ -1,6 +1,7 @@
 """Erasing a device on a running backend, while it sends: nothing of it is left or comes back."""
 
 import json
+import shutil
 import threading
 from collections import Counter
 from pathlib import Path
@@ -176,6 +177,36 @@ def test_a_device_is_erased_while_it_sends(tmp_path: Path, template: Path) -> No
         assert "nothing of it was found" in text and "bills that are closed" in text
         refused = running.cli("devices", "erase", GONE, check=False)
         assert refused.returncode == 2 and "--yes" in refused.stderr
+
+
+@pytest.mark.timeout(180)
+def test_what_arrives_until_a_device_is_erased_is_billed(tmp_path: Path, template: Path) -> None:
+    reports = template.parent / "reports"
+    reports.unlink()
+    shutil.copytree(ROOT / "reports", reports)
+    with (reports / "tariffs.csv").open("a") as file:
+        file.write("basic,2026-01-01,EUR,events,0,0.10,,\n")
+    with (reports / "tenants.csv").open("a") as file:
+        file.write(f"{GONE},acme,basic,2026-01-01\n")
+
+    def used() -> int:
+        (one,) = json.loads(running.cli("bills", "usage", "--month", "2026-07", "--json").stdout)["devices"]
+        return int(one["events"])
+
+    with backend(tmp_path, template) as running:
+        site = Site(running)
+        site.put(*events(GONE, range(10)))
+        site.settled()
+        site.job("bill_usage")
+        site.put(*events(GONE, range(10, 15)), *events(GONE, range(15, 18), day=2))  # not yet in the archive
+        running.cli("devices", "erase", GONE, "--yes")
+        assert used() == 18
+        site.put(*events(GONE, range(50, 54), day=2), *events(GONE, range(2)))
+        running.cli("devices", "erase", GONE, "--yes")
+        assert used() == 24
+        site.put(*events(GONE, range(60, 61)))
+        site.settled()
+        assert used() == 25
 
 
 def nowhere(buckets: Path) -> bool:

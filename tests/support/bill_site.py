@@ -74,7 +74,7 @@ class BillSite:
             return bill_closing.run(site, run, self.said.append)
 
     def keep(self, device_id: str) -> int:
-        return bill_keeping.keep_at(self._site(), device_id, self.said.append)
+        return bill_keeping.keep_at(self._site(), device_id, int(self.now.timestamp() * 1000), self.said.append)
 
     def close(self, month: str) -> dict[str, Any]:
         return self.run(close=month)

@@ -61,8 +61,8 @@ class Done(msgspec.Struct, kw_only=True):
 class Places(NamedTuple):
     """Where a device's data is.
 
-    `keep_usage` has bills keep what they need of the device. `arriving` returns what counts the records that have come
-    by then and that functions are not done with.
+    `keep_usage` has bills keep what they need of what had arrived of the device before a moment. `arriving` returns
+    what counts the records that have come by then and that functions are not done with.
     """
 
     archive: Bucket
@@ -74,7 +74,7 @@ class Places(NamedTuple):
     reports: Sequence[str]  # the names of those that there may be
     warehouse: Callable[[str], int]
     arriving: Callable[[], Callable[[], int]]
-    keep_usage: Callable[[str], object] = lambda device_id: None
+    keep_usage: Callable[[str, int], object] = lambda device_id, before_ms: None
 
 
 def erase(places: Places, device_id: str, *, arriving_s: float = ARRIVING_S, job_s: float = JOB_S) -> Done:
@@ -83,12 +83,12 @@ def erase(places: Places, device_id: str, *, arriving_s: float = ARRIVING_S, job
     disk.make_folder(places.folder)
     with disk.held_file(places.folder / "erase.lock"):  # one at a time; others wait
         erasing.clean(places.folder)
-        places.keep_usage(device_id)  # while all of it is there
         before_ms = clock.now_ms()
         done = Done(device_id=device_id, before=clock.rfc3339_ms(before_ms))
+        _await_arriving(places, done, arriving_s)
+        places.keep_usage(device_id, before_ms)  # while all of it is in the archive
         noted = erasures.begin(places.archive, device_id, before_ms * 1000)
         add_erasure(places.devices, Erasure(device_id, before_ms))
-        _await_arriving(places, done, arriving_s)
         archived = erasing.erase(places.archive, places.folder, noted)
         done.raw_objects, done.raw_records = archived.raw_objects, archived.raw_records
         done.files, done.file_events = archived.files, archived.events
@@ -107,7 +107,8 @@ def erase(places: Places, device_id: str, *, arriving_s: float = ARRIVING_S, job
 
 
 def _await_arriving(places: Places, done: Done, seconds: float) -> None:
-    """Wait until functions are done with what had arrived; what they are not done with is hidden all the same."""
+    """Wait until functions are done with what had arrived; what they are not done with is hidden later all the same."""
+    clock.sleep(_PAUSE_S)  # a put that was under way is in the log by then
     pending = places.arriving()
     until_s = clock.monotonic_s() + seconds
     while count := pending():
@@ -227,7 +228,7 @@ def _places(layout: Layout, system: System) -> Places:
         reports=sorted(name for name in names if not name.startswith(BILLS)),
         warehouse=lambda device_id: _erase_from_warehouse(layout, device_id),
         arriving=lambda: Arriving(layout, system).pending,
-        keep_usage=lambda device_id: bill_keeping.keep(layout, system, device_id, lambda text: None),
+        keep_usage=lambda device_id, before_ms: bill_keeping.keep(layout, system, device_id, before_ms, lambda _: None),
     )
 
 
