@@ -87,7 +87,10 @@ REFUSALS: list[tuple[str, str, str]] = [
     ("SELECT REGEXP_REPLACE(v, 'a', '$1') FROM t", "REGEXP_REPLACE", "REPLACE"),
     ("SELECT JSON_EXTRACT_PATH_TEXT(v, v) FROM t", "JSON_EXTRACT_PATH_TEXT", "'a'"),
     ("SELECT v[0] FROM t", "[…]", "JSON_EXTRACT"),
+    ("SELECT 'a ' = 'a'", "ends in a blank", "Leave the blanks out"),
+    ("SELECT 'b' IN ('a', 'a ')", "ends in a blank", "Leave the blanks out"),
     # Clauses.
+    ("SELECT DISTINCT i FROM t ORDER BY x", "ORDER BY beside DISTINCT", "Select it"),
     ("SELECT DISTINCT ON (i) i FROM t", "DISTINCT ON", "QUALIFY"),
     ("SELECT COUNT(*) FILTER (WHERE ok) FROM t", "FILTER", "CASE WHEN"),
     ("SELECT i FROM t GROUP BY ROLLUP (i)", "ROLLUP", "UNION ALL"),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from headrace.warehouse.redshift import types
 from headrace.warehouse.redshift.expressions import Call
+from headrace.warehouse.redshift.operators import blank_problem, ends_blank, sorted_by, unblanked
 from headrace.warehouse.redshift.types import (
     BIGINT,
     BOOLEAN,
@@ -15,15 +16,15 @@ from headrace.warehouse.redshift.types import (
     Refused,
     Type,
 )
-from headrace.warehouse.redshift.values import Value, as_double, as_integer, as_text, as_type, failing
+from headrace.warehouse.redshift.values import Value, as_double, as_integer, as_text, as_type, failing, text_sql
 
 # A handler returns the call, with {over} where OVER (…) goes, and its type.
 Handler = Callable[[Call], Value]
 OVER = "\0over\0"  # stands where OVER (…) goes; no text of SQL can hold it
 
 
-def _argument(call: Call, sql: str) -> str:
-    return f"DISTINCT {sql}" if call.is_distinct else sql
+def _argument(call: Call, value: Value) -> str:
+    return f"DISTINCT {unblanked(value, f'{call.title}(DISTINCT …)').sql}" if call.is_distinct else value.sql
 
 
 def _number(call: Call) -> Value:
@@ -43,7 +44,7 @@ def _count(call: Call) -> Value:
             )
         return Value(f"count(*){OVER}", BIGINT)
     value = call.value(0)
-    return Value(f"count({_argument(call, value.sql)}){OVER}", BIGINT)
+    return Value(f"count({_argument(call, value)}){OVER}", BIGINT)
 
 
 def _approximate(call: Call) -> Value:
@@ -57,7 +58,7 @@ def _approximate(call: Call) -> Value:
 
 def _sum(call: Call) -> Value:
     value = _number(call)
-    taken = f"sum({_argument(call, value.sql)}){OVER}"
+    taken = f"sum({_argument(call, value)}){OVER}"
     if value.type in FLOATS:
         return Value(taken, DOUBLE)
     kind = BIGINT if value.type in INTEGERS[:2] else Type("numeric", 38, types.as_numeric(value.type).scale)
@@ -67,7 +68,7 @@ def _sum(call: Call) -> Value:
 def _avg(call: Call) -> Value:
     """AVG: of integers the whole part; of numerics it is refused, as is their division."""
     value = _number(call)
-    argument = _argument(call, value.sql)
+    argument = _argument(call, value)
     if value.type in FLOATS:
         return Value(f"avg({argument}){OVER}", DOUBLE)
     if value.type not in INTEGERS:
@@ -82,18 +83,18 @@ def _extreme(call: Call) -> Value:
     if value.type == BOOLEAN:
         raise Refused(f"{call.title} of a boolean is not supported.", "Use BOOL_OR or BOOL_AND.")
     value = as_text(value, call.title) if value.type == UNKNOWN else value
-    return Value(f"{call.name}({_argument(call, value.sql)}){OVER}", value.type)
+    return Value(f"{call.name}({unblanked(value, call.title).sql}){OVER}", value.type)
 
 
 def _spread(name: str) -> Handler:
     def handle(call: Call) -> Value:
-        return Value(f"{name}({_argument(call, as_double(_number(call), call.title).sql)}){OVER}", DOUBLE)
+        return Value(f"{name}({_argument(call, as_double(_number(call), call.title))}){OVER}", DOUBLE)
 
     return handle
 
 
 def _bool(call: Call) -> Value:
-    return Value(f"{call.name}({_argument(call, as_type(call.value(0), BOOLEAN, call.title).sql)}){OVER}", BOOLEAN)
+    return Value(f"{call.name}({_argument(call, as_type(call.value(0), BOOLEAN, call.title))}){OVER}", BOOLEAN)
 
 
 def _any_value(call: Call) -> Value:
@@ -140,11 +141,14 @@ def _listagg(call: Call) -> Value:
         raise Refused("LISTAGG takes a separator that is written out.", "Write LISTAGG(x, ', ').")
     if call.is_distinct and any(ordered.sql != value.sql for ordered, _ in call.order):
         raise Refused("LISTAGG(DISTINCT x) is ordered by x alone.", "Write WITHIN GROUP (ORDER BY x).")
-    order = ", ".join(f"{ordered.sql} {direction}" for ordered, direction in call.order)
-    from headrace.warehouse.redshift.values import text_sql
-
-    inner = f"{_argument(call, value.sql)}, {text_sql(separator)}{' ORDER BY ' + order if order else ''}"
-    return Value(f"string_agg({inner}){OVER}", VARCHAR)
+    order = ", ".join(f"{sorted_by(ordered)} {direction}" for ordered, direction in call.order)
+    if not call.is_distinct:
+        inner = f"{value.sql}, {text_sql(separator)}{' ORDER BY ' + order if order else ''}"
+        return Value(f"string_agg({inner}){OVER}", VARCHAR)
+    order = f" ORDER BY {value.sql} {call.order[0][1]}" if call.order else ""
+    taken = f"string_agg(DISTINCT {value.sql}, {text_sql(separator)}{order}){OVER}"
+    fails = failing(f"bool_or({ends_blank(value.sql)})", blank_problem("LISTAGG(DISTINCT …)"), taken)
+    return Value(f"({fails})", VARCHAR)
 
 
 def _ranking(kind: Type, sql: str = "") -> Handler:

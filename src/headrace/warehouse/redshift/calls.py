@@ -5,6 +5,7 @@ from typing import Any
 from headrace.warehouse.redshift.aggregates import AGGREGATES, NULLS, OVER, WINDOWS
 from headrace.warehouse.redshift.expressions import Call, Expressions, only
 from headrace.warehouse.redshift.moments import MOMENTS
+from headrace.warehouse.redshift.operators import sorted_by
 from headrace.warehouse.redshift.scalars import CONDITIONS, JSON, NUMBERS, TEXTS
 from headrace.warehouse.redshift.types import Refused
 from headrace.warehouse.redshift.values import Value
@@ -107,6 +108,7 @@ def _handled(call: Call, is_windowed: bool) -> Value:
         raise Refused(f"{call.title}(DISTINCT …) OVER (…) is not supported.", "Count in a query inside.")
     if call.order and call.name not in ("listagg", "percentile_cont", "percentile_disc"):
         raise Refused(f"{call.title} takes no WITHIN GROUP.", "Leave that out.")
+    call.expressions.is_aggregated |= table is AGGREGATES and not is_windowed
     return handler(call)
 
 
@@ -159,12 +161,13 @@ def _over(node: Any, call: Call, expressions: Expressions) -> str:
     if partition := node.args.get("partition_by"):
         values = [expressions.value(each) for each in partition]
         parts.append("PARTITION BY " + ", ".join(value.sql for value in values))
+        expressions.partitions += values
     order = node.args.get("order")
     if order is not None:
         sorting = [ordered(each, expressions) for each in order.expressions]
         if any(value.number is not None or value.literal is not None for value, _ in sorting):
             raise Refused("OVER (ORDER BY …) with a constant is not supported.", "Order by a column.")
-        parts.append("ORDER BY " + ", ".join(f"{value.sql} {how}" for value, how in sorting))
+        parts.append("ORDER BY " + ", ".join(f"{sorted_by(value)} {how}" for value, how in sorting))
     if str(node.args.get("over") or "").upper() != "OVER" or node.args.get("alias"):
         raise Refused("Named windows are not supported.", "Write OVER (PARTITION BY … ORDER BY …).")
     return f" OVER ({' '.join([*parts, *_frame(node, call, order is not None)])})"

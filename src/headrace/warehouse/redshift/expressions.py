@@ -4,7 +4,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from headrace.warehouse.redshift import casts, dates, types
-from headrace.warehouse.redshift.operators import COMPARISONS, check_brackets, equals, is_column, number_sql, trimmed
+from headrace.warehouse.redshift.operators import (
+    COMPARISONS,
+    check_brackets,
+    check_written,
+    equals,
+    is_column,
+    number_sql,
+    trimmed,
+)
 from headrace.warehouse.redshift.patterns import like_sql, regular_expression, similar
 from headrace.warehouse.redshift.types import (
     BOOLEAN,
@@ -105,6 +113,8 @@ class Expressions:
     """Compiles the expressions of one query."""
 
     def __init__(self, names: Names, functions: Callable[[Any, "Expressions"], Value]) -> None:
+        self.partitions: list[Value] = []  # what windows are partitioned by
+        self.is_aggregated = False
         self._names = names
         self._functions = functions
         self._nodes: dict[str, Callable[[Any], Value]] = {
@@ -168,6 +178,7 @@ class Expressions:
         (left, right), kind = self.common([left, right], f"A comparison ({operator})")
         if kind != VARCHAR:
             return Value(f"({left.sql} {operator} {right.sql})", BOOLEAN)
+        check_written(left, right)
         if operator == "=" and is_column(left.sql) and right.literal is not None:
             return Value(equals(left.sql, [right]), BOOLEAN)
         return Value(f"({trimmed(left)} {operator} {trimmed(right)})", BOOLEAN)
@@ -251,6 +262,8 @@ class Expressions:
         values, kind = self.common([left, *map(self.value, node.expressions)], "IN")
         if kind == VARCHAR and is_column(values[0].sql) and all(each.literal is not None for each in values[1:]):
             return Value(equals(values[0].sql, values[1:]), BOOLEAN)
+        for value in values[1:]:
+            check_written(values[0], value)
         sqls = [trimmed(value) if kind == VARCHAR else value.sql for value in values]
         return Value(f"({sqls[0]} IN ({', '.join(sqls[1:])}))", BOOLEAN)
 

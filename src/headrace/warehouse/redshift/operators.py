@@ -1,10 +1,11 @@
 """Arithmetic and comparisons of two values, with the types and the errors that Redshift has. Pure."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from headrace.warehouse.redshift import types
-from headrace.warehouse.redshift.types import FLOATS, INTEGER, INTEGERS, Refused
+from headrace.warehouse.redshift.types import FLOATS, INTEGER, INTEGERS, VARCHAR, Refused
 from headrace.warehouse.redshift.values import NULL, Value, as_type, failing, text_sql
 
 COMPARISONS = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
@@ -16,6 +17,13 @@ def check_brackets(*nodes: Any) -> None:
         raise Refused(
             "A condition stands beside a comparison without brackets.", "Write (a = b) IS NULL, a = (b IS NULL)."
         )
+
+
+def check_written(left: Value, right: Value) -> None:
+    """Refuse two written texts where blanks decide: Redshift's leader node compares them, for which blanks count."""
+    literals = (left.literal, right.literal)
+    if None not in literals and any(str(literal).endswith(" ") for literal in literals):
+        raise Refused("Two texts that are written out are compared, and one ends in a blank.", "Leave the blanks out.")
 
 
 def number_sql(left: Value, operator: str, right: Value) -> Value:
@@ -70,4 +78,35 @@ def trimmed(value: Value) -> str:
     """Return text without the blanks at its end, which do not count when Redshift compares."""
     if value.literal is not None:
         return text_sql(value.literal.rstrip(" "))
+    if is_column(value.sql):  # RTRIM takes several times as long as a look at the end
+        return f"CASE WHEN {ends_blank(value.sql)} THEN rtrim({value.sql}, ' ') ELSE {value.sql} END"
     return f"rtrim({value.sql}, ' ')"
+
+
+def sorted_by(value: Value) -> str:
+    """Return what sorts as a value does on Redshift."""
+    return trimmed(value) if value.type == VARCHAR and value.literal is None else value.sql
+
+
+def ends_blank(sql: str) -> str:
+    """Return whether a text ends in a blank."""
+    return f"suffix({sql}, ' ')"
+
+
+def unblanked(value: Value, what: str) -> Value:
+    """Return a value that is told from others: a text that ends in a blank is an error."""
+    return value._replace(sql=without_blanks([value], what, value.sql))
+
+
+def without_blanks(values: Iterable[Value], what: str, otherwise: str) -> str:
+    """Return SQL that is an error where one of some values is a text that ends in a blank.
+
+    Redshift takes texts for equal that differ in such blanks alone; which of them stands for all is not documented.
+    """
+    ends = dict.fromkeys(ends_blank(each.sql) for each in values if each.type == VARCHAR and each.literal is None)
+    return f"({failing(' OR '.join(ends), blank_problem(what), otherwise)})" if ends else otherwise
+
+
+def blank_problem(what: str) -> str:
+    """Return what is said where a text ends in a blank that must not."""
+    return f"{what} of a text that ends in a blank: which of its spellings Redshift takes is open. Use RTRIM(x)."

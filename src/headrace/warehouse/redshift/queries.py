@@ -6,6 +6,7 @@ from typing import Any
 from headrace.warehouse.redshift import calls, types
 from headrace.warehouse.redshift.expressions import only
 from headrace.warehouse.redshift.names import Context, Output, Query, folded, place_of, renamed
+from headrace.warehouse.redshift.operators import sorted_by, unblanked
 from headrace.warehouse.redshift.select import Select
 from headrace.warehouse.redshift.types import UNKNOWN, VARCHAR, Refused
 from headrace.warehouse.redshift.values import Value, cast, name_sql
@@ -42,7 +43,7 @@ class Queries:
             raise Refused("What is in brackets is no query.", "Write (SELECT …).")
         prefix = self._with(node.args.get("with_"))
         inner = self.query(node.this)
-        return Query(f"{prefix}({inner.sql}){self._tail(node, inner.columns)}", inner.columns)
+        return Query(prefix + self._ordered(f"({inner.sql})", node, inner.columns), inner.columns)
 
     def _with(self, node: Any) -> str:
         if node is None:
@@ -96,31 +97,36 @@ class Queries:
             found = types.common(kinds, f"{kind.upper()} of {left.name!r}")
             columns.append(Output(left.name, found, name_sql(left.name), left.is_null and right.is_null))
         columns = [column if column.type != UNKNOWN else column._replace(type=VARCHAR) for column in columns]
-        operator = f"{kind.upper()}{'' if node.args.get('distinct') else ' ALL'}"
-        sql = f" {operator} ".join(_converted(part, columns) for part in parts)
-        return Query(sql + self._tail(node, columns), columns)
+        is_distinct = bool(node.args.get("distinct"))
+        operator = f"{kind.upper()}{'' if is_distinct else ' ALL'}"
+        sql = f" {operator} ".join(_converted(part, columns, kind.upper() if is_distinct else "") for part in parts)
+        return Query(self._ordered(sql, node, columns), columns)
 
     def _operand(self, node: Any) -> Query:
         kind = type(node).__name__
         inner = Queries(self.context, self.ctes, self.outer)
         return inner.query(node) if kind != "Subquery" else inner._bracketed(node)
 
-    def _tail(self, node: Any, columns: Sequence[Output]) -> str:
-        """Return ORDER BY, LIMIT and OFFSET around a whole query: by its columns, by name or by number."""
-        parts = []
-        if order := node.args.get("order"):
-            sorting = []
-            for each in order.expressions:
-                inner = each.this if type(each).__name__ == "Ordered" else each
-                at = place_of(inner, columns)
-                if at is None:
-                    raise Refused(
-                        "Around UNION and brackets, ORDER BY takes names of columns or their numbers.",
-                        "Write ORDER BY 1.",
-                    )
-                sorting.append(f"{at} {calls.direction(each)}")
-            parts.append(f" ORDER BY {', '.join(sorting)}")
-        return "".join(parts) + self.limits(node)
+    def _ordered(self, sql: str, node: Any, columns: Sequence[Output]) -> str:
+        """Return a whole query with ORDER BY, LIMIT and OFFSET around it: by its columns, by name or by number."""
+        order = node.args.get("order")
+        if not order:
+            return sql + self.limits(node)
+        names = [f'"sorted"."c{at}"' for at in range(len(columns))]
+        sorting = []
+        for each in order.expressions:
+            inner = each.this if type(each).__name__ == "Ordered" else each
+            at = place_of(inner, columns)
+            if at is None:
+                raise Refused(
+                    "Around UNION and brackets, ORDER BY takes names of columns or their numbers.", "Write ORDER BY 1."
+                )
+            value = Value(names[at - 1], columns[at - 1].type or VARCHAR)
+            sorting.append(f"{sorted_by(value)} {calls.direction(each)}")
+        listed = ", ".join(f"{name} AS {name_sql(column.name)}" for name, column in zip(names, columns, strict=True))
+        aliases = ", ".join(f"c{at}" for at in range(len(columns)))
+        whole = f'SELECT {listed} FROM ({sql}) AS "sorted"({aliases})'
+        return f"{whole} ORDER BY {', '.join(sorting)}{self.limits(node)}"
 
     def limits(self, node: Any) -> str:
         """Return LIMIT and OFFSET; TOP is parsed as LIMIT."""
@@ -158,15 +164,22 @@ class Queries:
         return self.context.parameters[name]
 
 
-def _converted(part: Query, columns: Sequence[Output]) -> str:
-    """Return a query as a part of a set operation, its columns converted to the types they have in common."""
-    if all(have.type == want.type for have, want in zip(part.columns, columns, strict=True)):
+def _converted(part: Query, columns: Sequence[Output], distinct: str) -> str:
+    """Return a query as a part of a set operation, its columns converted to the types they have in common.
+
+    `distinct` names an operation that tells rows from each other.
+    """
+    if all(
+        have.type == want.type and (not distinct or want.type != VARCHAR)
+        for have, want in zip(part.columns, columns, strict=True)
+    ):
         return f"(SELECT * FROM ({part.sql}))"
     names = [f"c{at}" for at in range(len(columns))]
-    casts = (
-        cast(Value(name, have.type or VARCHAR), want.type or VARCHAR).sql
+    values = (
+        cast(Value(name, have.type or VARCHAR), want.type or VARCHAR)
         for name, have, want in zip(names, part.columns, columns, strict=True)
     )
+    casts = ((unblanked(value, distinct) if distinct else value).sql for value in values)
     listed = ", ".join(f"{sql} AS {name_sql(want.name)}" for sql, want in zip(casts, columns, strict=True))
     return f"(SELECT {listed} FROM ({part.sql}) AS part({', '.join(names)}))"
 

@@ -18,6 +18,7 @@ from headrace.warehouse.redshift.names import (
     place_of,
     renamed,
 )
+from headrace.warehouse.redshift.operators import sorted_by, unblanked, without_blanks
 from headrace.warehouse.redshift.types import UNKNOWN, VARCHAR, Refused, Type
 from headrace.warehouse.redshift.values import Value, as_type, name_sql
 
@@ -124,25 +125,38 @@ class Select:
             raise Refused(f"SELECT AS {node.args['kind']} is not supported.", "Write SELECT.")
         origin = self._from()
         outputs = self._projections()
-        where = (
-            f" WHERE {self._without_aliases(node.args['where'].this, 'WHERE').sql}" if node.args.get("where") else ""
-        )
-        group = self._group(outputs)
-        having = (
-            f" HAVING {self.expressions.boolean(node.args['having'].this, 'HAVING').sql}"
-            if node.args.get("having")
-            else ""
-        )
+        where = self._without_aliases(node.args["where"].this, "WHERE").sql if node.args.get("where") else ""
+        group, keys = self._group(outputs)
+        having = self.expressions.boolean(node.args["having"].this, "HAVING").sql if node.args.get("having") else ""
         qualify = (
             f" QUALIFY {self.expressions.boolean(node.args['qualify'].this, 'QUALIFY').sql}"
             if node.args.get("qualify")
             else ""
         )
-        order = self._order(outputs)
         distinct = self._distinct()
-        listed = ", ".join(f"{value.sql} AS {name_sql(name)}" for name, value in outputs)
-        sql = f"SELECT {distinct}{listed}{origin}{where}{group}{having}{qualify}{order}{self.queries.limits(node)}"
+        order = self._order(outputs, is_distinct=bool(distinct))
+        shown = [unblanked(value, "DISTINCT") if distinct else value for _, value in outputs]
+        listed = ", ".join(f"{value.sql} AS {name_sql(name)}" for (name, _), value in zip(outputs, shown, strict=True))
+        filters = self._filters(where, group, keys, having)
+        sql = f"SELECT {distinct}{listed}{origin}{filters}{qualify}{order}{self.queries.limits(node)}"
         return Query(sql, [Output(name, value.type, name_sql(name), value.is_null) for name, value in outputs])
+
+    def _filters(self, where: str, group: str, keys: list[Value], having: str) -> str:
+        """Return WHERE, GROUP BY and HAVING; texts that rows are parted by are checked for blanks at their end.
+
+        The check of groups names an aggregate, so that it is made once for a group and not for each row. The check of
+        rows holds for those alone that WHERE lets through, whose parts are tried in any order.
+        """
+        partitions = self.expressions.partitions
+        parted = [*keys, *partitions]
+        what = " or ".join(["GROUP BY"] * bool(keys) + ["PARTITION BY"] * bool(partitions))
+        if group or self.expressions.is_aggregated:
+            otherwise = f"(count(*) >= 0 AND {having or 'TRUE'})"
+            check = without_blanks(parted, what, otherwise)
+            having = having if check == otherwise else check
+        elif (check := without_blanks(parted, what, "TRUE")) != "TRUE":
+            where = f"({where} AND CASE WHEN {where} THEN {check} ELSE TRUE END)" if where else check
+        return f"{where and ' WHERE '}{where}{group}{having and ' HAVING '}{having}"
 
     def _distinct(self) -> str:
         distinct = self.node.args.get("distinct")
@@ -305,24 +319,28 @@ class Select:
         ]
         return [(column.name, Value(column.sql, column.type)) for column in columns if column.type is not None]
 
-    def _group(self, outputs: list[tuple[str, Value]]) -> str:
+    def _group(self, outputs: list[tuple[str, Value]]) -> tuple[str, list[Value]]:
+        """Return GROUP BY, and what it groups by."""
         group = self.node.args.get("group")
         if group is None:
-            return ""
+            return "", []
         only(group, "expressions")
-        parts = []
+        parts, keys = [], []
         for node in group.expressions:
             if type(node).__name__ in ("Rollup", "Cube", "GroupingSets"):
                 raise Refused(
                     "ROLLUP, CUBE and GROUPING SETS are not supported.", "Write a query each, with UNION ALL."
                 )
-            parts.append(self._grouped(node, outputs))
-        return f" GROUP BY {', '.join(parts)}"
+            place, value = self._grouped(node, outputs)
+            parts.append(place)
+            keys.append(value)
+        return f" GROUP BY {', '.join(parts)}", keys
 
-    def _grouped(self, node: Any, outputs: list[tuple[str, Value]]) -> str:
+    def _grouped(self, node: Any, outputs: list[tuple[str, Value]]) -> tuple[str, Value]:
         """Return a part of GROUP BY: a number is a column's place; a name is a column of FROM, else an alias."""
         if type(node).__name__ == "Literal" and not node.is_string:
-            return str(number_of(node, len(outputs), "GROUP BY"))
+            at = number_of(node, len(outputs), "GROUP BY")
+            return str(at), outputs[at - 1][1]
         if (
             type(node).__name__ == "Column"
             and not node.args.get("table")
@@ -330,28 +348,31 @@ class Select:
         ):
             place = place_of(node, [Output(name, value.type) for name, value in outputs])
             if place is not None:
-                return str(place)
+                return str(place), outputs[place - 1][1]
         value = self.expressions.value(node)
         if value.literal is not None or value.number is not None or value.is_null:
             raise Refused("GROUP BY with a constant is not supported.", "Group by columns.")
-        return value.sql
+        return value.sql, value
 
-    def _order(self, outputs: list[tuple[str, Value]]) -> str:
+    def _order(self, outputs: list[tuple[str, Value]], *, is_distinct: bool) -> str:
         order = self.node.args.get("order")
         if order is None:
             return ""
         columns = [Output(name, value.type) for name, value in outputs]
+        shown = [value.sql for _, value in outputs]
         sorting = []
         for each in order.expressions:
             inner = each.this if type(each).__name__ == "Ordered" else each
             at = place_of(inner, columns)
-            if at is None:
-                value, how = calls.ordered(each, self.expressions)
-                if value.literal is not None or value.number is not None or value.is_null:
-                    raise Refused("ORDER BY with a constant is not supported.", "Order by columns.")
-                sorting.append(f"{value.sql} {how}")
+            value = outputs[at - 1][1] if at is not None else calls.ordered(each, self.expressions)[0]
+            if at is None and (value.literal is not None or value.number is not None or value.is_null):
+                raise Refused("ORDER BY with a constant is not supported.", "Order by columns.")
+            if value.sql in shown and (is_distinct or sorted_by(value) == value.sql):
+                sorting.append(f"{shown.index(value.sql) + 1} {calls.direction(each)}")
+            elif is_distinct:
+                raise Refused("ORDER BY beside DISTINCT takes columns of the result.", "Select it as well.")
             else:
-                sorting.append(f"{at} {calls.direction(each)}")
+                sorting.append(f"{sorted_by(value)} {calls.direction(each)}")
         return f" ORDER BY {', '.join(sorting)}"
 
 
