@@ -11,5 +11,4 @@ from support.defects import VARIANTS, Defect, listed
 @pytest.mark.parametrize("defect", listed("further"), ids=lambda defect: defect.name)
 def test_a_further_defect_is_found(defect: Defect, tmp_path: Path) -> None:
     path = defect.seed(tmp_path / "project")
-    found = {each.gate for given in VARIANTS.values() for each in gates.check(path, given)}
-    assert defect.gate in found, found
+    assert any(each.gate == defect.gate for given in VARIANTS.values() for each in gates.check(path, given))

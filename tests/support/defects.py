@@ -37,15 +37,15 @@ class Defect(NamedTuple):
 
     def seed(self, folder: Path) -> Path:
         """Write the project with this defect into a new folder; return the template's path."""
-        (folder / "functions").mkdir(parents=True)
-        (folder / "reports").symlink_to(PROJECT / "reports")
-        for path in (TEMPLATE, *(PROJECT / "functions").glob("*.py")):
-            name = path.relative_to(PROJECT)
+        for name in ("functions", "reports"):
+            (folder / name).mkdir(parents=True)
+        for path in (TEMPLATE, *(PROJECT / "functions").glob("*.py"), *(PROJECT / "reports").glob("*.*")):
+            place = path.relative_to(PROJECT)
             text = path.read_text()
-            if str(name) == self.file:
+            if str(place) == self.file:
                 at = text.index(self.was, text.index(self.after))
                 text = text[:at] + self.becomes + text[at + len(self.was) :]
-            (folder / name).write_text(text)
+            (folder / place).write_text(text)
         return folder / "template.yaml"
 
 

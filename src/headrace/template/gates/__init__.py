@@ -19,6 +19,7 @@ only botocore's models are read. cfn-lint and a security scanner look at the sam
 | `retention`, `security`, `names` | data that would be lost; what is open or unencrypted; names that two stacks share |
 | `scaling`, `devices`, `warehouse` | capacity, what lets devices in, Redshift |
 | `tables`, `archive`, `network` | what code relies on: keys, TTL, which folders may expire; what a cluster reaches |
+| `reports` | SQL that not every engine takes |
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,7 @@ from headrace.template.gates import (
     network,
     permissions,
     references,
+    reports,
     resources,
     states,
     storage,
@@ -42,7 +44,7 @@ from headrace.template.gates.model import Model
 
 __all__ = ["GATES", "Finding", "check"]
 
-PREFIX = "NamePrefix"
+PREFIX, ANOTHER = "NamePrefix", "another-"
 GATES: dict[str, Callable[[Model], Iterator[Finding]]] = {
     "references": references.gate,
     "states": states.gate,
@@ -64,6 +66,7 @@ GATES: dict[str, Callable[[Model], Iterator[Finding]]] = {
     "tables": storage.tables,
     "archive": storage.archive,
     "network": network.gate,
+    "reports": reports.gate,
 }
 
 
@@ -72,21 +75,31 @@ def check(path: Path, given: Mapping[str, str] | None = None) -> list[Finding]:
     parameters = dict(given or {})
     try:
         model = Model(path, parameters)
-        prefixed = Model(path, {**parameters, PREFIX: "another-"}, model) if PREFIX in model.parameters else model
+        prefixed = Model(path, {**parameters, PREFIX: ANOTHER}, model) if PREFIX in model.parameters else model
     except TemplateError as error:
         return [Finding("template", "", error.line, error.problem, error.hint)]
-    found: dict[Finding, None] = {}  # in their order, each once
-    for name, gate in GATES.items():
-        found |= dict.fromkeys(_looked(name, gate, model))
+    found = dict.fromkeys(each for name, gate in GATES.items() for each in _looked(name, gate, model))
     if prefixed is not model:
         found |= dict.fromkeys(resources.names(model, prefixed))
+        found |= dict.fromkeys(_prefixed(prefixed, {(each.gate, each.resource) for each in found}))
     return list(found)
+
+
+def _prefixed(model: Model, known: set[tuple[str, str]]) -> Iterator[Finding]:
+    """Yield what is found only where names have a prefix: a name that was written without it leads nowhere."""
+    for name, gate in GATES.items():
+        for each in _looked(name, gate, model):
+            if (each.gate, each.resource) not in known:
+                yield each._replace(problem=f"with {PREFIX}={ANOTHER}: {each.problem}")
 
 
 def _looked(name: str, gate: Callable[[Model], Iterator[Finding]], model: Model) -> Iterator[Finding]:
     """Yield what a gate finds; where something has not the shape that it has on AWS, it looks no further."""
     try:
         yield from gate(model)
+    except SyntaxError as error:
+        problem = f"{error.filename} is no Python: {error.msg}."
+        yield Finding(name, "", error.lineno or 0, problem, "Mend it: on AWS it can't be imported either.")
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         problem = f"something has not the shape that AWS takes: {type(error).__name__}: {error}."
         yield Finding(name, "", 0, problem, "cfn-lint names the place.")

@@ -16,6 +16,7 @@ from headrace.template.gates.policies import matches
 
 GATE = "cluster"
 _KINDS_MIN = 3
+_IDLE_S_MAX = 604_800
 _GRAVITON = re.compile(r"[a-z]+\d+g[a-z]*\.\w+")
 _INSTANCE_TYPE = re.compile(r"[a-z]+\d+[a-z-]*\.(nano|micro|small|medium|large|\d*xlarge|metal(-\d+xl)?)")
 _RELEASE = re.compile(r"emr-(spark-)?\d+\.\d+\.\d+")
@@ -56,6 +57,9 @@ def _whole(model: Model, call: Call) -> Iterator[Finding]:
         yield call.finding(GATE, f"ReleaseLabel is {arguments.get('ReleaseLabel')}.", "Write one such as emr-7.10.0.")
     if instances.get("KeepJobFlowAliveWhenNoSteps") is not True:
         yield call.finding(GATE, "it would end before it gets a step.", "Write KeepJobFlowAliveWhenNoSteps: true.")
+    idle_s = (arguments.get("AutoTerminationPolicy") or {}).get("IdleTimeout", 60)
+    if isinstance(idle_s, int) and not 60 <= idle_s <= _IDLE_S_MAX:
+        yield call.finding(GATE, f"IdleTimeout is {idle_s}.", f"Write 60 to {_IDLE_S_MAX} (seconds).")
     if instances.get("TerminationProtected") not in (None, False):
         yield call.finding(GATE, "it is protected from being terminated.", "Write TerminationProtected: false.")
     if "Spark" not in [each.get("Name") for each in arguments.get("Applications") or ()]:

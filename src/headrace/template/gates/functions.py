@@ -106,6 +106,7 @@ def mappings(model: Model) -> Iterator[Finding]:
             yield function.finding(
                 "mappings", f"{mapping.logical_id}: what is given up is lost.", "Add DestinationConfig."
             )
+        yield from _kind_of_destination(function, given_up.get("OnFailure"))
         if mapping.retries >= 0:
             problem = f"it gives up after {mapping.retries} retries: an hour without its table loses events."
             yield function.finding("mappings", f"{mapping.logical_id}: {problem}", "Write MaximumRetryAttempts: -1.")
@@ -116,9 +117,22 @@ def mappings(model: Model) -> Iterator[Finding]:
         yield from _asynchronous(model, function)
 
 
+_DESTINATIONS = {"SQS": "sqs", "SNS": "sns", "S3": "s3", "S3Bucket": "s3", "Lambda": "lambda", "EventBridge": "events"}
+
+
+def _kind_of_destination(function: Resource, destination: Any) -> Iterator[Finding]:
+    """Check that a destination is of the type that is said of it."""
+    kind, arn = (destination or {}).get("Type"), str((destination or {}).get("Destination"))
+    if kind and arn.startswith("arn:") and arn.split(":")[2] != _DESTINATIONS.get(kind):
+        yield function.finding(
+            "mappings", f"{arn} is no destination of the type {kind}.", "Write the type that it has."
+        )
+
+
 def _asynchronous(model: Model, function: Resource) -> Iterator[Finding]:
     given_up = (function.properties.get("EventInvokeConfig") or {}).get("DestinationConfig") or {}
     arn = (given_up.get("OnFailure") or {}).get("Destination")
+    yield from _kind_of_destination(function, given_up.get("OnFailure"))
     if arn is None:
         yield function.finding("mappings", "events that it is invoked with are lost where it fails.", "Add OnFailure.")
     elif str(arn).startswith("arn:aws:s3:::") and model.at(arn, "AWS::S3::Bucket") is None:

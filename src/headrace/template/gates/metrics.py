@@ -101,9 +101,33 @@ def gate(model: Model) -> Iterator[Finding]:
             if not _STAT.fullmatch(str(stat)):
                 yield alarm.finding(GATE, f"there is no statistic {stat}.", "Write Sum, Average, Maximum, p99 …")
         yield from _ids(alarm, alarm.properties.get("Metrics") or ())
+        yield from _age(model, alarm)
+    yield from _untold(model)
     for dashboard in model.of("AWS::CloudWatch::Dashboard"):
         for problem, hint in _dashboard(model, dashboard.properties.get("DashboardBody"), published):
             yield dashboard.finding(GATE, problem, hint)
+
+
+def _age(model: Model, alarm: Resource) -> Iterator[Finding]:
+    """Check that an alarm on the age of records, which is in milliseconds, bears one call as long as calls may be."""
+    for metric, _, _ in _of_alarm(alarm.properties):
+        function = model.named(metric.dimensions.get("FunctionName"), *FUNCTIONS)
+        if metric.name == "IteratorAge" and function is not None:
+            least = 1000 * int(function.properties.get("Timeout", 3))
+            if float(alarm.properties.get("Threshold", least)) < least:
+                problem = f"it is on once a call takes its time: {alarm.properties['Threshold']} milliseconds are less."
+                yield alarm.finding(GATE, problem, f"Write a Threshold of more than {least}.")
+
+
+def _untold(model: Model) -> Iterator[Finding]:
+    """Check that either every alarm tells somebody, or none does."""
+    alarms = list(model.of("AWS::CloudWatch::Alarm"))
+    silent = [each for each in alarms if not each.properties.get("AlarmActions")]
+    for alarm in silent if len(silent) < len(alarms) else ():
+        yield alarm.finding(GATE, "it tells nobody, and other alarms do.", "Add AlarmActions.")
+    for alarm in alarms:
+        if str(alarm.properties.get("ActionsEnabled", True)).lower() == "false":
+            yield alarm.finding(GATE, "its actions are not enabled.", "Take ActionsEnabled out.")
 
 
 def published_by_functions(model: Model) -> dict[str, set[str]]:

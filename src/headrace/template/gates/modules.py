@@ -18,7 +18,7 @@ class Module(NamedTuple):
 @cache
 def parsed(name: str, file: Path, changed: int) -> Module:
     """Return a module; it is read again when its file has changed."""
-    tree = ast.parse(file.read_bytes())
+    tree = ast.parse(file.read_bytes(), str(file))
     names: dict[str, ast.AST] = {}
     waiting: list[ast.AST] = list(tree.body)
     while waiting:

@@ -52,6 +52,7 @@ def gate(model: Model) -> Iterator[Finding]:
     for role in model.of("AWS::IAM::Role"):
         found = policies.of_role(model, role)
         yield from _managed(model, role)
+        yield from _listed(role, found)
         if role.logical_id in told:
             yield from _compare(role, found, told[role.logical_id])
         else:
@@ -112,6 +113,18 @@ def _whole_buckets(owner: Resource, found: list[Statement]) -> Iterator[Finding]
             if resource.startswith("arn:aws:s3:::") and resource.endswith("/*") and resource.count("/") == 1:
                 problem = f"it may do {writes[0]} anywhere in {resource[13:-2]}."
                 yield owner.finding(GATE, problem, "Name the prefix that it writes under.")
+
+
+def _listed(owner: Resource, found: list[Statement]) -> Iterator[Finding]:
+    """Check that what may be listed, where a condition limits it to a prefix, is what may be got or put."""
+    objects = [each for other in found if other.effect == "Allow" for each in other.resources if "/" in each]
+    for statement in found:
+        limits = [test["s3:prefix"] for test in statement.condition.values() if "s3:prefix" in test]
+        for prefix in (one for limit in limits for one in (limit if isinstance(limit, list) else [limit])):
+            stem = str(prefix).rstrip("*")
+            if not any(each.startswith(f"{bucket}/{stem}") for bucket in statement.resources for each in objects):
+                problem = f"it may list {prefix}, and neither get nor put what is there."
+                yield owner.finding(GATE, problem, "Write the prefix of its objects.")
 
 
 def _unreachable(model: Model, function: Resource) -> Iterator[str]:

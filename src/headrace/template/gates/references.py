@@ -37,6 +37,49 @@ def gate(model: Model) -> Iterator[Finding]:
         if each.logical_id not in used:
             yield each.finding(GATE, "nothing uses it.", "Take it out, or refer to it.")
     yield from _texts(model)
+    yield from _choices(model)
+    yield from _cycles(model)
+
+
+def _choices(model: Model) -> Iterator[Finding]:
+    """Check that a mapping has every value that the parameter may have by which it is looked into."""
+    parameters, mappings = (model.content.get(section) or Members() for section in ("Parameters", "Mappings"))
+    for name, by in _lookups(model.content):
+        for value in (parameters.get(by) or Members()).get("AllowedValues") or ():
+            if name in mappings and str(value) not in map(str, mappings[name]):
+                problem = f"{by} may be {value}, which the mapping does not have."
+                yield Finding(GATE, name, mappings.lines[name], problem, "Add it, or take it out of AllowedValues.")
+
+
+def _lookups(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the mappings that are looked into by a parameter's value, and that parameter."""
+    for name, each in value.items() if isinstance(value, dict) else (("", each) for each in value):
+        if name == "Fn::FindInMap" and isinstance(each, Items) and len(each) > 1 and isinstance(each[1], dict):
+            yield str(each[0]), str(each[1].get("Ref"))
+        if isinstance(each, dict | Items):
+            yield from _lookups(each)
+
+
+# What SAM makes resources of their own from: they are made after the function.
+_APART = ("Events", "EventInvokeConfig", "FunctionUrlConfig")
+
+
+def _cycles(model: Model) -> Iterator[Finding]:
+    """Check that no resource has to be made before itself."""
+    after: dict[str, set[str]] = {}
+    for each in model.resources.values():
+        properties = each.raw.get("Properties") or Members()
+        parts = {name: value for name, value in properties.items() if name not in _APART}
+        needed = set(_used({"DependsOn": each.raw.get("DependsOn", ()), "Properties": parts}))
+        after[each.logical_id] = needed & model.resources.keys()
+    while ends := {name for name in after if not after[name] & after.keys()} or (
+        after.keys() - set().union(*after.values())
+    ):
+        for name in ends:
+            del after[name]
+    for name, needed in after.items():
+        problem = f"it and {', '.join(sorted(needed & after.keys()))} need one another to be made."
+        yield model.resources[name].finding(GATE, problem, "Take a reference, or DependsOn, out.")
 
 
 def _texts(model: Model) -> Iterator[Finding]:

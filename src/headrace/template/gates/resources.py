@@ -240,6 +240,9 @@ def devices(model: Model) -> Iterator[Finding]:
             r"(?is)select .+ from '[^'#]+(/#)?'( where .+)?|select .+ from '#'", str(payload.get("Sql"))
         ):
             yield rule.finding("devices", f"Sql is {payload.get('Sql')}.", "Write SELECT * FROM 'topic/+/filter'.")
+        if payload.get("AwsIotSqlVersion") not in (None, "2015-10-08", "2016-03-23", "beta"):
+            problem = f"there is no version {payload['AwsIotSqlVersion']} of its SQL."
+            yield rule.finding("devices", problem, 'Write AwsIotSqlVersion: "2016-03-23".')
         if not payload.get("ErrorAction"):
             yield rule.finding("devices", "what it can't deliver is lost.", "Add an ErrorAction.")
         if _true(payload.get("RuleDisabled")):

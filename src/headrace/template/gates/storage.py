@@ -56,6 +56,8 @@ def _rule(rule: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"it takes {prefix or 'everything'}, and readers go by what is there.", f"Write Prefix: {_EVENTS}"
     if moves and prefix == _RAW and tags != {"compacted": "true"}:
         yield "it takes raw objects that are not compacted yet.", "Filter on the tag compacted=true."
+    if prefix == _RAW and (rule.get("Transitions") or rule.get("Transition")):
+        yield "it moves raw objects, and jobs read them.", "Take its transitions out."
     if moves and prefix != _RAW and tags:
         yield f"nothing there has the tags {tags}.", "Take TagFilters out."
 
