@@ -25,6 +25,7 @@ BROKEN = SAY + 'p.write_text(\'{"error": ["StorageError", "No space.", "Free som
 SILENT = "raise SystemExit(3)"
 KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 HANGS = "import time; time.sleep(600)"
+SPILLS = SAY + "w = p.parent.parent / 'work' / 'a' / 'tmp'; w.mkdir(parents=True); (w / 'spilled').touch();" + HANGS
 
 
 class Jobs:
@@ -109,6 +110,17 @@ async def test_one_run_of_a_job_at_a_time(tmp_path: Path) -> None:
 async def test_a_run_that_waits_is_cancelled_at_once(tmp_path: Path) -> None:
     async with Jobs(tmp_path).running() as jobs:
         assert jobs.server.cancel(jobs.server.run(Asked("hourly")).id).state == "cancelled"
+
+
+@in_loop
+async def test_what_a_cancelled_run_has_spilled_is_removed(tmp_path: Path) -> None:
+    async with Jobs(tmp_path, SPILLS).running() as jobs:
+        run, work = jobs.server.run(Asked("hourly")), Folder(jobs.layout.jobs, "hourly").work
+        jobs.server.turn()
+        await jobs.until(lambda: list(work.rglob("spilled")))
+        jobs.server.cancel(run.id)
+        await jobs.until(lambda: run.state == "cancelled")
+        assert not list(work.iterdir())
 
 
 @in_loop

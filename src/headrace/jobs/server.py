@@ -101,6 +101,7 @@ class JobsServer:
         for run in self._history.running():
             self._fail(run, "interrupted", ("The backend stopped.", "It is tried again."))
             self._history.save(run)
+            self._folder(run).clear_work()
         self._layout.sockets.mkdir(parents=True, exist_ok=True)
         await self._server.start(self._layout.jobs_socket)
         if turning:
@@ -284,7 +285,8 @@ class JobsServer:
             self._timed_out.add(run.id)
             _kill(child)
             await child.wait()
-        _kill(child)  # what it has left behind
+        _kill(child)  # what it has left behind: processes, and what it spilled, which may be gigabytes
+        await asyncio.to_thread(folder.clear_work)
         del self._children[run.id]
         return child.returncode or 0
 
