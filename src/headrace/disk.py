@@ -11,13 +11,14 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headrace.errors import DataDirectoryError, StorageError
 
 if os.name == "posix":
     import fcntl
 
+FULL_BYTES = 64 * 1024 * 1024  # a disk with less is as good as full: the table's memory has to become files
 _COPY_BYTES = 1024 * 1024
 _data_sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
@@ -288,6 +289,21 @@ def link_file(source: Path, target: Path) -> int:
     return target.stat().st_size
 
 
+class Room(NamedTuple):
+    """What a disk still takes."""
+
+    free_bytes: int
+    full: bool
+    read_only: bool
+
+
+def room(folder: Path) -> Room:
+    """Return what the disk of a folder still takes."""
+    found = os.statvfs(folder)
+    free_bytes = found.f_bavail * found.f_frsize
+    return Room(free_bytes, free_bytes < FULL_BYTES, bool(found.f_flag & os.ST_RDONLY))
+
+
 def storage_error(path: Path, error: OSError) -> StorageError:
     """Return the StorageError that tells an operator what to do about `error`."""
     hints = {
@@ -298,7 +314,7 @@ def storage_error(path: Path, error: OSError) -> StorageError:
         errno.EMFILE: "Too many open files: raise the limit (ulimit -n).",
     }
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return StorageError(f"{path}: {reason}", hints.get(error.errno or 0, "Check the disk (dmesg, SMART)."))
+    return StorageError(f"{path}: {reason}.", hints.get(error.errno or 0, "Check the disk (dmesg, SMART)."))
 
 
 @contextlib.contextmanager

@@ -184,6 +184,28 @@ def test_a_log_that_was_replaced_is_told_and_not_read_as_the_old_one(tmp_path: P
     run(Runtime(tmp_path, {"f": SOUND}, {"f": {}}), scenario)
 
 
+FAILING = """
+import os
+def handler(event, context):
+    if not os.path.exists(MENDED):
+        raise ValueError("not yet")
+"""
+
+
+def test_what_a_function_fails_on_is_told_until_it_is_mended(tmp_path: Path) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        await runtime.put(1, 2)
+        while not (told := (await runtime.call("functions"))[0]["mapping_errors"]):
+            await asyncio.sleep(0.01)
+        assert told[0].startswith("shardId-000000000000, 2 records from number 0, call ")
+        assert told[0].endswith(": ValueError: not yet")
+        (tmp_path / "mended").touch()
+        await runtime.until("f", processed=2)
+        assert (await runtime.call("functions"))[0]["mapping_errors"] == []
+
+    run(Runtime(tmp_path, {"f": FAILING.replace("MENDED", repr(str(tmp_path / "mended")))}, {"f": {}}), scenario)
+
+
 def test_trimming_waits_for_the_slowest_mapping(tmp_path: Path) -> None:
     async def scenario(runtime: Runtime) -> None:
         await runtime.put(*range(10))

@@ -286,6 +286,7 @@ def test_an_alarm_rises_falls_and_the_webhook_is_told(tmp_path: Path) -> None:
         assert told["NewStateReason"].startswith("2 of the last 3 datapoints [20, 5, 30] were greater than")
         assert hook.tries == len(hook.notices) + 1, "the notice that was refused came again"
         assert told["Trigger"]["Threshold"] == 10
+        assert server.alarms_on().keys() == {"Busy"}
 
         for _ in range(5):
             server.turn(MINUTE_MS)

@@ -11,6 +11,7 @@ import pytest
 
 from headrace import rpc
 from headrace.errors import DataDirectoryError, HeadraceError, NotFound, StorageError, Unavailable
+from headrace.event import SORT_START
 from headrace.table import rows, server
 from headrace.table.base import Item
 from headrace.table.local import LocalTable
@@ -209,6 +210,16 @@ def test_items_are_counted_and_capacity_is_metered(backend: Backend) -> None:
         assert found["write_units"] == 3010 + 5 + 1
         assert found["read_units"] == 2 + 1
         assert found["bytes"] > 0
+
+
+def test_events_are_told_from_aggregates(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    quickly = Sweep(pause_s=0.0, rest_s=0.0)
+    with backend.running(sweep=quickly, now_ms=lambda: NOW_MS) as table:
+        table.put([Item(f"d{at % 7}", f"{SORT_START}{at:03d}", b"{}") for at in range(300)])
+        table.put([Item(f"d{at % 7}", f"aggregate#hour#{at:03d}", b"{}") for at in range(100)])
+        assert (backend.stats()["items"], backend.stats()["events"]) == (400, 300)
+        monkeypatch.setattr(server, "EXACT_ITEMS_MAX", 10)  # now it is estimated
+        until(lambda: backend.stats()["events"] == 300)
 
 
 def test_callers_share_commits(backend: Backend) -> None:

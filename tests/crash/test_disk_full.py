@@ -115,11 +115,12 @@ def pids(running: Backend) -> list[list[int]]:
 @pytest.mark.timeout(240)
 def test_a_full_disk(tmp_path: Path) -> None:
     with small_disk(tmp_path, 260) as disk, backend(disk.folder) as running:
-        before = pids(running)
+        before, told = pids(running), list[str]()
         with Load(running) as load:
             wait_until(lambda: load.bodies > 20, 20)
             for _ in range(2):
-                fill(disk, load, lambda: running.cli("status"))
+                fill(disk, load, lambda: told.append(running.cli("status").stdout))
+        assert all("THE DISK IS FULL" in text for text in told), told
         code, message = next(iter(load.refused))
         assert code == "InternalFailure"
         assert "No space left on device" in message

@@ -87,6 +87,14 @@ class CloudWatchServer:
         with log.open("a") as file:
             file.write(line + "\n")
 
+    def alarms_on(self) -> dict[str, str]:
+        """Return the alarms that are on, as other processes are told."""
+
+        async def ask() -> Any:
+            return rpc.decode(await self._api.call("alarms_on"), type=dict[str, str])
+
+        return self.call(ask())
+
     async def _start(self) -> None:
         self.metrics = MetricsServer(
             self.layout,

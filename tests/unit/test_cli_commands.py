@@ -207,6 +207,25 @@ def test_status_tells_of_the_clock(fake: FakeBackend, ask: Any, clock: dict[str,
     assert expected in text and ("CLOCK" in text) is bool(expected)
 
 
+def test_status_tells_what_keeps_it_from_its_work(fake: FakeBackend, ask: Any) -> None:
+    fake.status = {
+        **STATUS,
+        "import_errors": {"mine": "no module x"},
+        "mapping_errors": {"store": ["shardId-000000000001, 5 records from number 7, call 3: ValueError: no", "other"]},
+        "disk": {"free_bytes": 3_000_000, "full": True, "read_only": False},
+        "alarms_on": {"StoreIsBehind": "It is late."},
+    }
+    assert ask("status").stdout.split("\n\n")[3].splitlines() == [
+        "FUNCTION mine CAN'T BE IMPORTED: no module x (see: headrace logs mine)",
+        "FUNCTION store DOES NOT GET ON: shardId-000000000001, 5 records from number 7, call 3: ValueError: no,"
+        " and 1 more shards (see: headrace logs store)",
+        "THE DISK IS FULL: 3.0 MB are free; free space, and everything goes on",
+        "ALARM StoreIsBehind IS ON: It is late.",
+    ]
+    fake.status |= {"disk": {"free_bytes": 3_000_000, "full": True, "read_only": True}, "alarms_on": None}
+    assert "THE DISK IS READ-ONLY" in ask("status").stdout
+
+
 def test_verify_fails_on_a_difference(fake: FakeBackend, ask: Any) -> None:
     fake.status = STATUS
     result = ask("status", "--verify")

@@ -57,6 +57,13 @@ def test_what_devices_sent_wrongly_is_no_fault_of_the_backend() -> None:
         ({"failures": [given_up()]}, FAIR, "bill gave up 4 events in the last day: see Failures"),
         ({"failures": [given_up(replayed=3)]}, FAIR, "bill gave up 1 event in the last day: see Failures"),
         ({"functions": [Function("f", import_error="no module x")]}, BAD, "f can't be imported: no module x"),
+        ({"functions": [Function("f", account(), trouble="shard 1: late")]}, FAIR, "f does not get on: shard 1: late"),
+        ({"disk": {"free_bytes": 5, "full": True}}, BAD, "The disk is full: 5 B are free"),
+        (
+            {"disk": {"free_bytes": 5, "full": True, "read_only": True}},
+            BAD,
+            "The disk is read-only: nothing is accepted until it is mounted for writing",
+        ),
     ],
 )
 def test_one_thing_is_the_headline(changes: dict[str, Any], level: str, headline: str) -> None:

@@ -53,6 +53,8 @@ def answers(stream: Stream, **more: Any) -> dict[str, Any]:
         "accepted": 8,
         "functions": {"store": ACCOUNT},
         "import_errors": {"api": "no module x"},
+        "mapping_errors": {"store": ["shardId-000000000000: no space"]},
+        "disk": {"free_bytes": 5, "full": True, "read_only": False},
         "table": {"items": 5, "bytes": 9},
         "archive": {"records": 4, "objects": 1, "bytes": 7},
         "failures": {"records": 1},
@@ -97,6 +99,8 @@ def test_a_look_fills_the_snapshot() -> None:
     store, api = snapshot.functions
     assert (store.name, store.account, store.errors, store.import_error) == ("store", ACCOUNT, 120, None)
     assert (api.account, api.import_error) == (None, "no module x")
+    assert (store.trouble, api.trouble) == ("shardId-000000000000: no space", None)
+    assert snapshot.disk["full"]
     assert (snapshot.accepted, snapshot.per_s, snapshot.pending) == (8, None, 2)
     assert snapshot.archive["records"] == 4
     assert [(alarm.name, alarm.since_ms) for alarm in snapshot.alarms] == [("A", 5000)]

@@ -94,7 +94,7 @@ def render(status: dict[str, Any]) -> str:
     parts = [
         f"{'ready' if status['ready'] else 'starting'}; {status['accepted']:,} records accepted",
         _functions(status["functions"]),
-        *_import_errors(status.get("import_errors", {})),
+        *_troubles(status),
         _stores(status),
         _ledger(status),
     ]
@@ -115,11 +115,22 @@ def _functions(functions: dict[str, dict[str, int]]) -> str:
     return table(("function", *ACCOUNT, "iterator age"), rows)
 
 
-def _import_errors(errors: dict[str, str]) -> list[str]:
-    lines = (
-        f"FUNCTION {name} CAN'T BE IMPORTED: {error} (see: headrace logs {name})" for name, error in errors.items()
-    )
-    return ["\n".join(lines)] if errors else []
+def _troubles(status: dict[str, Any]) -> list[str]:
+    """Return what keeps functions from getting on, and which alarms are on; nothing where all is well."""
+    lines = [
+        f"FUNCTION {name} CAN'T BE IMPORTED: {error} (see: headrace logs {name})"
+        for name, error in status.get("import_errors", {}).items()
+    ]
+    for name, problems in status.get("mapping_errors", {}).items():
+        more = f", and {len(problems) - 1} more shards" if len(problems) > 1 else ""
+        lines.append(f"FUNCTION {name} DOES NOT GET ON: {problems[0]}{more} (see: headrace logs {name})")
+    disk = status.get("disk", {})
+    if disk.get("read_only"):
+        lines.append("THE DISK IS READ-ONLY: nothing is accepted until it is mounted for writing")
+    elif disk.get("full"):
+        lines.append(f"THE DISK IS FULL: {size(disk['free_bytes'])} are free; free space, and everything goes on")
+    lines += [f"ALARM {name} IS ON: {text}" for name, text in (status.get("alarms_on") or {}).items()]
+    return ["\n".join(lines)] if lines else []
 
 
 def _stores(status: dict[str, Any]) -> str:

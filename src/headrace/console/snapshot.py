@@ -7,12 +7,17 @@ import msgspec
 
 
 class Function(msgspec.Struct):
-    """A function. `account` is its ledger, None where it reads no stream; `errors` are of the last minutes."""
+    """A function.
+
+    `account` is its ledger, None where it reads no stream; `errors` are of the last minutes; `trouble` is what keeps it
+    from getting on now.
+    """
 
     name: str
     account: dict[str, int] | None = None
     errors: int = 0
     import_error: str | None = None
+    trouble: str | None = None
 
 
 class Alarm(NamedTuple):
@@ -70,6 +75,7 @@ class Snapshot:
     table: dict[str, int] = field(default_factory=dict)
     archive: dict[str, int] = field(default_factory=dict)
     clock: dict[str, Any] = field(default_factory=dict)
+    disk: dict[str, Any] = field(default_factory=dict)
     balanced: bool = True
     alarms: list[Alarm] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)

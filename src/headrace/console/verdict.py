@@ -51,13 +51,14 @@ def findings(snapshot: Snapshot, now_ms: int) -> list[Finding]:
     for function in snapshot.functions:
         level, text = state(function)
         if level != GOOD:
-            found.append(Finding(level, f"{function.name} {text}"))
+            why = f": {function.trouble}" if function.trouble else ""
+            found.append(Finding(level, f"{function.name} {text}{why}"))
     found += [
         Finding(BAD, f"Alarm {alarm.name} is on: {alarm.description or alarm.reason}") for alarm in snapshot.alarms_on
     ]
     if not snapshot.balanced:
         found.append(Finding(BAD, "The books do not add up: run `headrace status --verify`"))
-    return found + _clock(snapshot) + _given_up(snapshot, now_ms)
+    return found + _disk(snapshot) + _clock(snapshot) + _given_up(snapshot, now_ms)
 
 
 def state(function: Function) -> tuple[str, str]:
@@ -74,7 +75,7 @@ def state(function: Function) -> tuple[str, str]:
         return BAD if behind_ms >= FAR_BEHIND_MS else FAIR, f"{text}; it {failed}" if failed else text
     if failed:
         return FAIR, failed
-    return GOOD, "keeps up"
+    return (FAIR, "does not get on") if function.trouble else (GOOD, "keeps up")
 
 
 def _calm(snapshot: Snapshot) -> str:
@@ -87,6 +88,14 @@ def _calm(snapshot: Snapshot) -> str:
     if rejected:
         parts.append("what devices sent wrongly is kept below")
     return "; ".join(parts) + ("." if snapshot.accepted else ". No event has come in yet: try `headrace simulate`.")
+
+
+def _disk(snapshot: Snapshot) -> list[Finding]:
+    if snapshot.disk.get("read_only"):
+        return [Finding(BAD, "The disk is read-only: nothing is accepted until it is mounted for writing")]
+    if snapshot.disk.get("full"):
+        return [Finding(BAD, f"The disk is full: {words.size(snapshot.disk['free_bytes'])} are free")]
+    return []
 
 
 def _clock(snapshot: Snapshot) -> list[Finding]:

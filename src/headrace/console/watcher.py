@@ -87,6 +87,7 @@ class Watcher:
         self._totals.append((clock.monotonic_s(), status["accepted"]))
         snapshot.accepted, snapshot.per_s = status["accepted"], _rate(self._totals)
         snapshot.table, snapshot.clock, snapshot.balanced = status["table"], status["clock"], status["balanced"]
+        snapshot.disk = status["disk"]
         await self._take_functions(status)
         failed = status["failures"]["records"]
         if failed != self._failed:
@@ -100,6 +101,7 @@ class Watcher:
         for name, function in known.items():
             function.account = status["functions"].get(name)
             function.import_error = status["import_errors"].get(name)
+            function.trouble = next(iter(status["mapping_errors"].get(name, ())), None)
         self.snapshot.functions = list(known.values())
 
     async def _events(self) -> None:

@@ -7,6 +7,7 @@ ping         nothing
 streams      what streams took since it was last told (from the gateway)
 cloudwatch   an operation of CloudWatch's wire
 prometheus   everything as text
+alarms_on    alarms in the state ALARM -> what they are about, or why they are
 """
 
 import asyncio
@@ -76,6 +77,7 @@ class MetricsServer:
                 "ping": lambda _: None,
                 "streams": self._on_streams,
                 "cloudwatch": self._on_cloudwatch,
+                "alarms_on": lambda _: self.watch.on(),
                 "prometheus": lambda _: prometheus.exposition(self.store, self._now_ms()),
             }
         )

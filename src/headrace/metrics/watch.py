@@ -96,6 +96,14 @@ class Watch:
             write_file(self._path, msgspec.json.encode(_File(VERSION, self.conditions)))
         return changes
 
+    def on(self) -> dict[str, str]:
+        """Return the alarms that are on, each with what it is about, or with why it is on."""
+        return {
+            name: str(self.definitions[name].properties.get("AlarmDescription") or condition.reason)
+            for name, condition in self.conditions.items()
+            if condition.state == alarms.ALARM
+        }
+
     def _verdict(self, definition: Definition, end_ms: int, before: str) -> Verdict:
         if definition.problem:
             return Verdict(alarms.INSUFFICIENT, f"Not evaluated: {definition.problem}")

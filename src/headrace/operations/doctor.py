@@ -8,7 +8,6 @@ import contextlib
 import importlib.util
 import os
 import resource
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +26,6 @@ from headrace.stream.segment import Damage
 PYTHON_MIN = (3, 11)
 MODULES = ("rocksdict", "uvloop", "httptools", "msgspec", "boto3", "botocore", "zstandard", "yaml", "aws_kinesis_agg")
 FILES_MIN = 256
-FREE_MIN = 64 * 1024 * 1024
 FREE_LITTLE = 1024 * 1024 * 1024
 _SOCKET_BYTES_MAX = 100
 
@@ -138,7 +136,7 @@ class _Examination:
 
     def _permissions(self) -> Iterator[Finding]:
         layout = self._layout
-        if os.statvfs(layout.data).f_flag & os.ST_RDONLY:
+        if disk.room(layout.data).read_only:
             mend = "Remount it for writing; after an error of the file system check that first (fsck)."
             yield Finding("permissions", f"{layout.data} is on a disk that is mounted read-only.", mend)
             return
@@ -152,11 +150,11 @@ class _Examination:
                 return
 
     def _space(self) -> Iterator[Finding]:
-        free = shutil.disk_usage(self._layout.data).free
-        if free < FREE_LITTLE:
+        room = disk.room(self._layout.data)
+        if room.free_bytes < FREE_LITTLE:
             yield Finding(
-                "disk", f"{free / 1e6:,.0f} MB are free on the disk of {self._layout.data}.",
-                "Free space, or shorten the stream's retention; writing resumes by itself.", serious=free < FREE_MIN,
+                "disk", f"{room.free_bytes / 1e6:,.0f} MB are free on the disk of {self._layout.data}.",
+                "Free space, or shorten the stream's retention; writing resumes by itself.", serious=room.full,
             )  # fmt: skip
 
     def _processes(self) -> Iterator[Finding]:

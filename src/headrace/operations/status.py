@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from headrace import errors, ledger, rpc
+from headrace import disk, errors, ledger, rpc
 from headrace.archive import catalogue
 from headrace.archive.base import COLD_CLASSES
 from headrace.archive.local import LocalBucket
@@ -71,12 +71,12 @@ class Status:
         stats = rpc.decode(await self.table.call("stats"), type=dict[str, Any])
         files, cold = (_NO_FILES, {}) if brief else await asyncio.to_thread(self._files)
         events = next((t.name for t in self._system.tables if t.name == "events"), None)
-        table = stats["tables"].get(events, {"items": 0, "bytes": 0})
+        table = stats["tables"].get(events, {"events": 0, "bytes": 0})
         answer = ledger.summary(
             ready=True,
             accepted=taken_in,
             accounts=accounts,
-            items=table["items"],
+            items=table["events"],
             table_bytes=table["bytes"],
             **files,
         )
@@ -85,8 +85,7 @@ class Status:
             del answer["archive"], answer["events"]
         answer["table"]["throttled"] = table.get("throttled", 0)
         answer["clock"] = clock_state(self._timekeeper, self._streams)
-        functions = rpc.decode(await self.runtime.call("functions"), type=list[dict[str, Any]])
-        answer["import_errors"] = {each["name"]: each["error"] for each in functions if each["error"] is not None}
+        answer |= await self._troubles()
         if exact is not None and not brief:
             answer["events"] = {"stored": exact["items"], "rejected": exact["rejected"]}
             answer["table"]["items"] = exact["items"]
@@ -94,6 +93,23 @@ class Status:
             answer["failures"]["records"] = sum(exact["failed"].values())
             answer |= {"verified": exact["verified"] and answer["balanced"], "differences": exact["differences"]}
         return Response(200, msgspec.json.encode(answer))
+
+    async def _troubles(self) -> dict[str, Any]:
+        """Return what keeps the system from its work: as functions, the disk and the alarms tell it."""
+        functions = rpc.decode(await self.runtime.call("functions"), type=list[dict[str, Any]])
+        return {
+            "import_errors": {each["name"]: each["error"] for each in functions if each["error"] is not None},
+            "mapping_errors": {each["name"]: each["mapping_errors"] for each in functions if each["mapping_errors"]},
+            "disk": disk.room(self._layout.data)._asdict(),
+            "alarms_on": await self._alarms_on(),
+        }
+
+    async def _alarms_on(self) -> dict[str, str] | None:
+        """Return the alarms that are on; None while nobody knows: events do without the metrics process."""
+        try:
+            return rpc.decode(await asyncio.wait_for(self.metrics.call("alarms_on"), 2), type=dict[str, str])
+        except (TimeoutError, errors.HeadraceError):
+            return None
 
     async def streams(self, request: Request) -> Response:
         """Answer, by stream, what its log took since the gateway started and what of it is damaged."""

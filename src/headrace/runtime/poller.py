@@ -72,6 +72,7 @@ class Poller:
         self.rules = rules
         self.source = source
         self.error: str | None = None
+        self._failing = ""  # why the last call failed, if it did
         self._stream = stream
         self._path = path
         self._pool = pool
@@ -90,6 +91,17 @@ class Poller:
     def durable(self) -> State | None:
         """Return the state that a restart would find; None before the starting position is known."""
         return self._checkpoint.state if self._checkpoint is not None else None
+
+    @property
+    def trouble(self) -> str | None:
+        """Return what keeps this shard from getting on, in a line; None if nothing does."""
+        if self.error is not None:
+            return f"{shard_id(self.source.shard)}: {' '.join(self.error.split())}"
+        state = self.durable
+        if state is None or not state.calls or not self._failing:
+            return None
+        batch = f"{shard_id(self.source.shard)}, {state.count} records from number {state.next}"
+        return f"{batch}, call {state.calls}: {self._failing}"
 
     def bounds(self) -> tuple[int, int]:
         """Return the shard's first number held and its next number."""
@@ -195,10 +207,11 @@ class Poller:
                 await self._sleep(self._pause_s())
 
     def _journal(self, state: State, request_id: str, started_ms: int, began_s: float, reply: Reply) -> None:
-        """Note the call for `headrace trace`; the records' fate does not depend on it."""
+        """Note the call for `headrace trace` and `status`; the records' fate does not depend on it."""
+        duration_ms = round((clock.monotonic_s() - began_s) * 1000, 1)
+        entry = batch_journal.entry_of(self.source, state, request_id, started_ms, duration_ms, reply)
+        self._failing = entry.detail if entry.result == batch_journal.FAILED else ""
         if self._services.journal is not None:
-            duration_ms = round((clock.monotonic_s() - began_s) * 1000, 1)
-            entry = batch_journal.entry_of(self.source, state, request_id, started_ms, duration_ms, reply)
             self._services.journal.note(self.rules.function, entry)
 
     def _batch(self, state: State) -> Batch:

@@ -235,11 +235,11 @@ class RuntimeServer:
             workers=len(pool.workers()),
             url=function.url,
             mapping_errors=[
-                f"{shard_id(poller.source.shard)}: {poller.error}"
+                poller.trouble
                 for runner in self._runners
                 if runner.mapping.function == function.name
                 for poller in runner.pollers.values()
-                if poller.error is not None
+                if poller.trouble is not None
             ],
             invocations=pool.invocations,
             errors=pool.errors,

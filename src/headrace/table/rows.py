@@ -21,6 +21,7 @@ from headrace.table.base import (
 
 VALUE_VERSION = b"\x01"
 HEAD_BYTES = 9  # of a value, before the attributes
+_EVENT = b"event#"  # how the sort keys of events begin: `headrace.event`, which this process does without
 _NEVER = 2**64 - 1
 _EXPIRES = slice(1, HEAD_BYTES)
 _LENGTHS = [length.to_bytes(2, "big") for length in range(PARTITION_BYTES_MAX + 1)]
@@ -42,6 +43,11 @@ def key_of(partition: str, sort: str) -> bytes:
         raise _not_unicode(error) from error
     check_key(first, second)
     return len(first).to_bytes(2, "big") + first + second
+
+
+def is_event(key: bytes) -> bool:
+    """Return whether a row is an event, rather than an aggregate or another table's item."""
+    return key.startswith(_EVENT, 2 + int.from_bytes(key[:2], "big"))
 
 
 def range_of(partition: str, start: str, end: str) -> tuple[bytes, bytes]:

@@ -17,7 +17,7 @@ from headrace import clock, disk, rpc
 from headrace.errors import HeadraceError, NotFound, Throttled
 from headrace.limits import Bucket
 from headrace.table import rows
-from headrace.table.store import Page, Store
+from headrace.table.store import Count, Page, Store
 from headrace.table.writer import Stalled, Writer
 
 EXACT_ITEMS_MAX = 100_000
@@ -75,7 +75,8 @@ class TableServer:
         self._now_ms = now_ms
         self._writer = Writer(store)
         self._usage: dict[str, Usage] = {name: Usage() for name in store.tables}
-        self._counted: dict[str, tuple[int, int]] = {}
+        self._counted: dict[str, tuple[int, Count]] = {}
+        self._swept: dict[str, Count] = {}  # what the sweep has met, in this pass or in the last one
         self._rpc = rpc.Server(
             {
                 "put": self._put,
@@ -170,10 +171,12 @@ class TableServer:
         return page
 
     async def _stats(self, _: msgspec.Raw) -> dict[str, Any]:
+        counts = {name: await self._count(name) for name in self._usage}
         return {
             "tables": {
                 name: {
-                    "items": await self._items(name),
+                    "items": counts[name].rows,
+                    "events": counts[name].events,
                     "bytes": self._store.bytes_used(name),
                     "write_units": usage.write_units,
                     "read_units": usage.read_units,
@@ -206,20 +209,24 @@ class TableServer:
             raise NotFound(f"There is no table {table!r}.", f"There are: {', '.join(self._usage) or 'none'}.")
         return usage
 
-    async def _items(self, table: str) -> int:
-        """Return how many items a table has: counted if they are few, else RocksDB's estimate."""
+    async def _count(self, table: str) -> Count:
+        """Return how many items a table has: counted if they are few.
+
+        Else it is RocksDB's estimate, and of events the share that the sweep has met.
+        """
         estimate = self._store.items_estimate(table)
         if estimate > EXACT_ITEMS_MAX:
-            return estimate
+            swept = self._swept.get(table, Count())
+            return Count(estimate, estimate * swept.events // swept.rows if swept.rows else estimate)
         sequence = self._store.sequence()
         known = self._counted.get(table)
         if known is not None and known[0] == sequence:
             return known[1]
-        count = 0
+        count = Count()
         low: bytes | None = b""
         while low is not None:
             some, low = self._store.count(table, low, self._now_ms())
-            count += some
+            count = count.more(some)
             await asyncio.sleep(0)
         self._counted[table] = sequence, count
         return count
@@ -228,14 +235,18 @@ class TableServer:
         """Remove expired rows, slowly: they are invisible already. Not while the clock is in doubt."""
         while True:
             for table in self._store.tables:
+                met = Count()
                 low: bytes | None = b""
                 while low is not None:
                     await asyncio.sleep(self._sweep.pause_s)
                     if not self._may_remove():
                         continue
                     with contextlib.suppress(HeadraceError, Stalled):
-                        count, low = self._store.sweep(table, low, self._now_ms(), self._sweep.deletes_max)
-                        self._usage[table].removed += count
+                        removed, some, low = self._store.sweep(table, low, self._now_ms(), self._sweep.deletes_max)
+                        self._usage[table].removed += removed
+                        met = met.more(some)
+                        if low is None or met.rows >= EXACT_ITEMS_MAX:  # by then it tells enough
+                            self._swept[table] = met
             await asyncio.sleep(self._sweep.rest_s)
 
     async def _mend_forever(self) -> None:

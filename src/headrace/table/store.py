@@ -50,6 +50,17 @@ class _Versioned(msgspec.Struct):
     version: Any = 0
 
 
+class Count(NamedTuple):
+    """How many rows there are, and how many of them are events."""
+
+    rows: int = 0
+    events: int = 0
+
+    def more(self, other: "Count") -> "Count":
+        """Return both together."""
+        return Count(self.rows + other.rows, self.events + other.events)
+
+
 _version_decoder = msgspec.json.Decoder(_Versioned)
 
 
@@ -160,33 +171,39 @@ class Store:
 
         return Page(found, self._walk(table, low, high, newest_first, take))
 
-    def sweep(self, table: str, low: bytes, now_ms: int, deletes_max: int) -> tuple[int, bytes | None]:
-        """Delete expired rows among the next ones from `low`; return how many, and where to go on, None at the end."""
-        bound = rows.expired_at(now_ms)
+    def sweep(self, table: str, low: bytes, now_ms: int, deletes_max: int) -> tuple[int, Count, bytes | None]:
+        """Delete expired rows among the next ones from `low`.
+
+        Returns how many, what the other ones are, and where to go on, None at the end.
+        """
         gone: list[bytes] = []
-
-        def take(key: bytes, value: bytes) -> bool:
-            if rows.expired(value, bound):
-                gone.append(key)
-            return len(gone) < deletes_max
-
-        resume = self._walk(table, low, None, False, take)
+        count, resume = self._count(table, low, now_ms, gone, deletes_max)
         if gone:
             self.delete(table, gone)
-        return len(gone), resume
+        return len(gone), count, resume
 
-    def count(self, table: str, low: bytes, now_ms: int) -> tuple[int, bytes | None]:
+    def count(self, table: str, low: bytes, now_ms: int) -> tuple[Count, bytes | None]:
         """Return how many of the next rows from `low` have not expired, and where to go on, None at the end."""
-        bound = rows.expired_at(now_ms)
-        count = 0
+        return self._count(table, low, now_ms, [], PAGE_ROWS_MAX)
 
-        def take(_: bytes, value: bytes) -> bool:
-            nonlocal count
-            count += not rows.expired(value, bound)
+    def _count(
+        self, table: str, low: bytes, now_ms: int, gone: list[bytes], gone_max: int
+    ) -> tuple[Count, bytes | None]:
+        """Count the next rows that have not expired, and add the keys of up to `gone_max` that have to `gone`."""
+        bound = rows.expired_at(now_ms)
+        count = events = 0
+
+        def take(key: bytes, value: bytes) -> bool:
+            nonlocal count, events
+            if rows.expired(value, bound):
+                gone.append(key)
+                return len(gone) < gone_max
+            count += 1
+            events += rows.is_event(key)
             return True
 
         resume = self._walk(table, low, None, False, take)
-        return count, resume
+        return Count(count, events), resume
 
     def sync(self) -> None:
         """Return once everything written before this call is on the medium."""

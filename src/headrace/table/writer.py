@@ -8,12 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
 
-from headrace import clock
+from headrace import clock, disk
 from headrace.errors import HeadraceError, StorageError, Unavailable
 
 STALL_PAUSE_S = 0.005
 REOPEN_AFTER_S = 1.0
-SPACE_TO_REOPEN = 64 * 1024 * 1024  # what is in memory has to become files then
 
 NO_SPACE = "No space left on device"
 
@@ -77,7 +76,7 @@ class Writer:
         failure = self._failure
         if failure is None or self._syncing or self._now_s() - self._mended_s < REOPEN_AFTER_S:
             return
-        if NO_SPACE in failure.problem and self._store.space_left() < SPACE_TO_REOPEN:
+        if NO_SPACE in failure.problem and self._store.space_left() < disk.FULL_BYTES:
             return
         self._mended_s = self._now_s()
         applied, self._applied = self._applied, []
