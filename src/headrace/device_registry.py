@@ -143,7 +143,7 @@ def parse_csv(name: str, body: bytes) -> list[Named]:
                     faults.append(f"{name}:{line}: {problem}")
             line = reader.line_num + 1
     except csv.Error as error:
-        faults.append(f"{name}:{reader.line_num}: {error}")
+        faults.append(f"{name}:{reader.line_num}: this can't be read as CSV: {error}")
     if faults:
         more = f"\n… and {len(faults) - FAULTS_MAX} more" if len(faults) > FAULTS_MAX else ""
         raise UsageError(
@@ -154,6 +154,8 @@ def parse_csv(name: str, body: bytes) -> list[Named]:
 
 def _check_heads(name: str, heads: list[str]) -> None:
     hint = "The first line names the columns: device_id, then a column a label. Nothing was imported."
+    if len(heads) == 1 and any(separator in heads[0] for separator in ";\t"):
+        raise UsageError(f"{name}:1: values are separated by semicolons or tabs.", f"Separate them by commas. {hint}")
     if DEVICE_ID not in heads:
         raise UsageError(f"{name}:1: there is no column device_id.", hint)
     for head in heads:

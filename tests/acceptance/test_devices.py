@@ -1,5 +1,6 @@
 """The registry of devices and their erasure, by the command line, on a running backend."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from headrace.table.base import Item
+from headrace.table.local import LocalTable
 from support.backend import ROOT, Backend, backend
 
 ODD = "a/../b'; DROP TABLE events; --\n\"é☃"
@@ -118,6 +121,8 @@ def test_a_device_s_tenant_is_the_one_of_now(tmp_path: Path) -> None:
         assert [each["device_id"] for each in devices(running, "list", "--unregistered")] == ["a", "b", "c"]
         devices(running, "add", "a")
         devices(running, "add", "b")
+        with contextlib.closing(LocalTable.connect("events", running.data / "run" / "table.sock")) as table:
+            table.put([Item("tenant#acme", "bill#2026-10", b"{}")])  # no device
         assert [each["device_id"] for each in devices(running, "list", "--unregistered")] == ["c"]
         shown = devices(running, "show", "a")
         assert (shown["tenant"], shown["tariff"]) == ("acme", "basic")

@@ -44,6 +44,7 @@ def test_a_file_of_devices() -> None:
     ("body", "says"),
     [
         (b"", "f.csv:1: there is no column device_id"),
+        (b"\xef\xbb\xbfdevice_id;site\r\na;b\r\n", "f.csv:1: values are separated by semicolons"),
         (b"device,site\na,b\n", "f.csv:1: there is no column device_id"),
         (b"device_id,site,site\na,b,c\n", "f.csv:1: the column 'site' is there twice"),
         (b"device_id,\na,b\n", "f.csv:1: The label '' has a name of 0 characters"),
@@ -54,7 +55,7 @@ def test_a_file_of_devices() -> None:
         (b'device_id,site\n"x\ny",1\na,' + b"v" * 257 + b"\n", "f.csv:4: The value of the label 'site' has 257"),
         (b"device_id\n" + b"d" * 2049 + b"\n", "f.csv:2: The device id has 2,049 bytes"),
         (b"device_id\na\nB\xfchne\n", "f.csv:3: not UTF-8"),
-        (b'device_id\na\n"b"c\n', "f.csv:3: "),
+        (b'device_id\na\n"b"c\n', "f.csv:3: this can't be read as CSV"),
         (b"PAR1\0\0", "holds NUL"),
         (b"device_id\n" + b"\n".join(b"a" for _ in range(30)), "and 9 more"),
     ],

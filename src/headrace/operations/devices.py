@@ -230,7 +230,7 @@ class Registry:
             if not page:
                 return {"devices": found, "next": None}
             after = page[0].partition
-            if self._info(after) is None:
+            if self._info(after) is None and self._events.query(after, SORT_START, SORT_END, 1):  # not bills, say
                 found.append(self.described(after, None))
             if len(found) == limit:
                 break
