@@ -211,7 +211,7 @@ def _run(backend: Backend, parameters: dict[str, str]) -> dict[str, Any]:
                 wait_for(backend, backend.get(f"jobs/runs/{path_segment(JOB)}")["id"])
     run = wait_for(backend, run["id"])
     if run["state"] != "succeeded":
-        raise failure(run)
+        raise failure(run, is_named=False)
     return run
 
 

@@ -140,10 +140,12 @@ def wait_for(backend: Backend, run_id: str) -> dict[str, Any]:
         clock.sleep(POLL_S)
 
 
-def failure(run: dict[str, Any]) -> HeadraceError:
-    """Return the error for a run that did not succeed."""
+def failure(run: dict[str, Any], *, is_named: bool = True) -> HeadraceError:
+    """Return the error for a run that did not succeed; where it `is_named`, it begins with the run's id."""
     problem, hint = _error(run)
-    return HeadraceError(f"{run['id']} has {run['state']}. {problem}".strip(), hint)
+    if is_named or not problem:
+        problem = f"{run['id']} has {run['state']}. {problem}".strip()
+    return HeadraceError(problem, hint)
 
 
 def _error(run: dict[str, Any]) -> tuple[str, str]:
