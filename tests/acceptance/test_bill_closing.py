@@ -137,7 +137,7 @@ def test_what_a_killed_attempt_has_put_does_not_count(site: BillSite) -> None:
     assert "bills/month=2026-10/lines-0000000000000000.parquet" not in site.frozen()
 
 
-@pytest.mark.parametrize("name", ["' OR 1=1 --", "'; DROP TABLE bills; --", "..", ""])
+@pytest.mark.parametrize("name", ["' OR 1=1 --", "'; DROP TABLE bills; --", "..", "", "\0"])
 def test_a_name_in_a_question_is_a_name(site: BillSite, name: str) -> None:
     site.run()
     assert site.read(OCTOBER, usage=True, device=name)["devices"] == []

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import msgspec
 
+from headrace.archive.columns import text_sql
 from headrace.jobs import report, work
 from headrace.jobs.base import Relation
 from headrace.jobs.history import Folder
@@ -66,7 +67,7 @@ def _rows(site: Site, asked: Run, device_id: str, before_ms: int, folder: Path) 
         days = archived.days.keys() - archived.cold
         standing = [key for day, key in bill_rows.computed(bucket, USAGE).items() if day not in days]
         session.relation(Relation(USAGE, USED[USAGE], [bucket.location(key) for key in standing]))
-        device = "'" + device_id.replace("'", "''") + "'"
+        device = text_sql(device_id)
         sql = f"SELECT * FROM {USAGE}"
         if days:
             usage = report.load(report.files(site.reports)[USAGE])

@@ -26,6 +26,7 @@ import msgspec
 
 from headrace import clock, disk, errors, rpc
 from headrace.archive.base import Bucket
+from headrace.archive.columns import text_sql
 from headrace.billing import files, tariffs
 from headrace.billing import month as months
 from headrace.errors import HeadraceError, NotFound
@@ -217,5 +218,5 @@ class Reader:
 
 def _where(**wanted: str | None) -> str:
     """Return the condition that columns have these values; of those that are None any."""
-    found = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in wanted.items() if value is not None]
+    found = [f"{name} = {text_sql(value)}" for name, value in wanted.items() if value is not None]
     return f" WHERE {' AND '.join(found)}" if found else ""
