@@ -272,7 +272,7 @@ def shard_of(one: staging.Object) -> str:
 
 def runs_of(bucket: Bucket, one: staging.Object) -> list[Run]:
     """Return the numbers of an object's records; none where they are not numbered as ours are."""
-    if one.group.source is None:
+    if one.source is None:
         return []
     first, last = (parse_sequence_number(text).number for text in (one.name.first, one.name.last))
     if one.name.records == last - first + 1:

@@ -14,7 +14,7 @@ from headrace.archive.catalogue import File, Manifest
 from headrace.archive.columns import names_sql, schema, text_sql
 from headrace.archive.engine import parquet_sql
 from headrace.archive.merging import FULL_BYTES, Plan
-from headrace.archive.sorting import copy, first_of_each_sql
+from headrace.archive.sorting import copy, copy_sorted
 from headrace.errors import HeadraceError
 
 _IDENTITY = names_sql(columns.IDENTITY)
@@ -78,22 +78,19 @@ def write(
     names = schema(_all_typed(plan.merged, typed))
     new = f"(SELECT * FROM {new} WHERE {part})" if part else new
     merged, compared = (_files_sql(bucket, files, part) for files in (plan.merged, plan.compared))
-    identities = f"SELECT DISTINCT {_IDENTITY} FROM {new}"
-    for known in filter(None, (merged, compared)):
-        identities = f"SELECT {_IDENTITY} FROM ({identities}) ANTI JOIN {known} USING ({_IDENTITY})"
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE fresh AS {identities}")
-    (events,) = _one(connection, "SELECT count(*) FROM fresh")
+    known = [files for files in (merged, compared) if files]
+    has_copies = any(file.unchecked for file in (*plan.merged, *plan.compared)) or _may_repeat(connection, new, known)
+    fresh = _fresh(connection, new, known) if has_copies else f"SELECT {_IDENTITY} FROM {new}"
+    (events,) = _one(connection, f"SELECT count(*) FROM ({fresh})")
     if not events and not (part and merged):
         return Outcome(day, (), (), 0)
-    known = f"UNION ALL SELECT {_IDENTITY} FROM {merged}" if merged else ""
-    due = _one(connection, f"SELECT {CHECK} FROM (SELECT {_IDENTITY} FROM fresh {known})")
-    rows = _rows_sql(new, merged, compared)
-    (count,) = _one(connection, f"SELECT count(*) FROM {rows}")
-    if not count:
+    there = f" UNION ALL SELECT {_IDENTITY} FROM {merged}" if merged else ""
+    due = _one(connection, f"SELECT {CHECK} FROM ({fresh}{there})")
+    if not due[0]:
         return Outcome(day, (), plan.merged, 0)
     path = folder / f"{uuid4().hex}.parquet"
-    copy(connection, first_of_each_sql(rows, tuple(names), has_copies=count != due[0]), path)
-    connection.execute("DROP TABLE fresh")
+    rows = _rows_sql(new, merged, compared if has_copies else "")
+    copy_sorted(connection, rows, tuple(names), path, has_copies=has_copies)
     paths = _split(connection, path, tuple(names))
     files = [described(connection, day, path, tuple(names), plan.unchecked, suffix) for path in paths]
     found = _one(connection, f"SELECT {CHECK} FROM {parquet_sql([str(path) for path in paths])}")
@@ -103,6 +100,26 @@ def write(
             "Nothing was changed. Check memory and disk of this machine, and run the compaction again.",
         )
     return Outcome(day, tuple(map(Written, files, paths)), plan.merged, events)
+
+
+def _may_repeat(connection: Any, new: str, known: Sequence[str]) -> bool:
+    """Return whether an identity may come twice in what is new, or be in files that are known; never wrongly not.
+
+    Those that are equal have equal hashes, and numbers are compared far faster than texts.
+    """
+    hashed = f"SELECT hash({_IDENTITY}) AS hashed FROM "
+    (is_once,) = _one(connection, f"SELECT count(*) = count(DISTINCT hashed) FROM ({hashed} {new})")
+    both = (f"SELECT count(*) FROM ({hashed} {files}) SEMI JOIN ({hashed} {new}) USING (hashed)" for files in known)
+    return not is_once or any(_one(connection, sql)[0] for sql in both)
+
+
+def _fresh(connection: Any, new: str, known: Sequence[str]) -> str:
+    """Return a SELECT of the identities that are new and in none of the files that are known, each once."""
+    identities = f"SELECT DISTINCT {_IDENTITY} FROM {new}"
+    for files in known:
+        identities = f"SELECT {_IDENTITY} FROM ({identities}) ANTI JOIN {files} USING ({_IDENTITY})"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE fresh AS {identities}")
+    return "FROM fresh"
 
 
 CHECK = f"count(*), bit_xor(hash({_IDENTITY})), sum(hash({_IDENTITY}) % 1000003)"

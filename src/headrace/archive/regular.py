@@ -11,6 +11,7 @@ UTC or whole numbers, clocks ahead, events that are faults.
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from headrace.archive.columns import name_sql, schema, text_sql
@@ -102,13 +103,18 @@ def cells_sql(paths_sql: str, count: int) -> str:
     )
 
 
-def rows_sql(cells: str, shape: Shape, source: Source, typed: tuple[str, ...], has_backslash: bool) -> str:
+def rows_sql(cells: str, shape: Shape, sources: Sequence[Source], typed: tuple[str, ...], has_backslash: bool) -> str:
     """Return a SELECT over cells: a row a line that has the shape.
 
     Its columns are those of compacted files, then `is_regular`, whether the row counts, and `object`, the place of its
-    file. `has_backslash` says whether the objects may have one.
+    file; `sources` has what is known of each file. `has_backslash` says whether the objects may have one.
     """
-    return _Select(shape, source, typed, has_backslash).sql(cells)
+    return _Select(shape, sources, typed, has_backslash).sql(cells)
+
+
+def _of_file_sql(values: Sequence[str]) -> str:
+    """Return SQL of a value that each file has; `values` are SQL themselves."""
+    return values[0] if len(set(values)) == 1 else f"[{', '.join(values)}][CAST(file_index AS BIGINT) + 1]"
 
 
 class _Value(NamedTuple):
@@ -131,7 +137,7 @@ class _Select:
     would be moved into the steps before, and all they compute with it.
     """
 
-    def __init__(self, shape: Shape, source: Source, typed: tuple[str, ...], has_backslash: bool) -> None:
+    def __init__(self, shape: Shape, sources: Sequence[Source], typed: tuple[str, ...], has_backslash: bool) -> None:
         self._typed = typed
         self._has_backslash = has_backslash
         self._on_cells: list[str] = []
@@ -140,7 +146,7 @@ class _Select:
         self._conditions: list[str] = []
         self._columns = dict.fromkeys(schema(typed), "NULL")
         self._residual: list[str] = []  # members that stay JSON, as SQL that is null where there is none
-        self._record(source)
+        self._record(sources)
         self._event(shape)
 
     def sql(self, cells: str) -> str:
@@ -155,29 +161,29 @@ class _Select:
         step.append(f"{sql} AS {name}")
         return name
 
-    def _record(self, source: Source) -> None:
-        stream, shard = f'"stream":"{source.stream}"', f'"shard":"{shard_id(source.shard)}"'
+    def _record(self, sources: Sequence[Source]) -> None:
+        streams = [text_sql(f'"stream":"{source.stream}"') for source in sources]
+        shards = [text_sql(f'"shard":"{shard_id(source.shard)}"') for source in sources]
         self._on_cells += [
             "c0 = '{\"v\":1'",
-            f"c1 = {text_sql(stream)} AND c2 = {text_sql(shard)}",
+            f"c1 = {_of_file_sql(streams)} AND c2 = {_of_file_sql(shards)}",
             f"starts_with(c5, '{_ARRIVED}') AND ends_with(c5, '000')",
         ]
         if self._has_backslash:
             self._on_cells.append("NOT contains(c4, '\\')")
-        base = str(sequence_base(source.shard_created_s, source.shard, 0))
-        before = int(base[_START : _START + _DIGITS]) - 10**_DIGITS
         cut = self._add(self._cut, "digits", f"substring(c3, {len(_SEQUENCE) + _START + 1}, {_DIGITS})")
+        before = self._add(self._cut, "before", _of_file_sql([str(_digits_before(source)) for source in sources]))
         number = f"CAST(((TRY_CAST({cut} AS BIGINT) - {before}) % {10**_DIGITS}) / {_STEP!r} AS BIGINT)"
         cut = self._add(self._cut, "us", f"substring(c5, {len(_ARRIVED) + 1})")
         arrived = self._add(self._read, "arrived", f"make_timestamp(TRY_CAST({cut} AS BIGINT))")
         self._conditions.append(f"{arrived} IS NOT NULL")
-        self._columns |= {
-            "arrived_at": arrived,
-            "stream": text_sql(source.stream),
-            "shard": str(source.shard),
-            "shard_created": str(source.shard_created_s),
-            "number": number,
+        of_file = {
+            "stream": [text_sql(source.stream) for source in sources],
+            "shard": [str(source.shard) for source in sources],
+            "shard_created": [str(source.shard_created_s) for source in sources],
         }
+        told = {name: self._add(self._cut, f"its_{name}", _of_file_sql(values)) for name, values in of_file.items()}
+        self._columns |= {"arrived_at": arrived, "number": number, **told}
 
     def _event(self, shape: Shape) -> None:
         values = [self._value(place, member, shape) for place, member in enumerate(shape.members)]
@@ -269,6 +275,13 @@ class _Select:
         for name in typed:
             self._columns[name] = f"CASE WHEN {measure.text} = {text_sql(name)} THEN {value.number} END"
         self._residual.append(f"CASE WHEN NOT {is_typed} OR {value.number} IS NULL THEN {member} END")
+
+
+def _digits_before(source: Source) -> int:
+    """Return what is taken from the middle digits of sequence numbers; negative, so that none falls below 0."""
+    base = str(sequence_base(source.shard_created_s, source.shard, 0))
+    digits = int(base[_START : _START + _DIGITS])
+    return digits - int(10**_DIGITS)
 
 
 _KEY = "substring(c4, 8, length(c4) - 8)"

@@ -25,7 +25,7 @@ from headrace.archive.columns import name_sql, names_sql, schema, text_sql
 from headrace.archive.engine import DEFAULT, Limits, connected, parquet_sql
 from headrace.archive.erasures import Erasure
 from headrace.archive.holding import held
-from headrace.archive.sorting import copy, days_of, first_of_each_sql, on_day_sql
+from headrace.archive.sorting import copy_sorted, days_of, on_day_sql
 from headrace.archive.staging import Problem, Staging
 from headrace.errors import InvalidObjectState, NotFound, Unavailable
 
@@ -235,7 +235,7 @@ class _Taking:
             for day in days_of(connection, "due") or ["1970-01-01"]:
                 path = paths[day] = str(self._work / f"{uuid4().hex}.parquet")
                 select = f"(SELECT * FROM due WHERE {on_day_sql(day)})"
-                copy(connection, first_of_each_sql(select, tuple(schema(typed))), Path(path))
+                copy_sorted(connection, select, tuple(schema(typed)), Path(path))
         return paths
 
 

@@ -34,20 +34,14 @@ class Problem(NamedTuple):
         return f"{self.key}: {self.problem}\n  {self.hint}"
 
 
-class Group(NamedTuple):
-    """What the objects of one statement have in common; no source: lines that are not numbered as ours are."""
-
-    source: regular.Source | None
-    has_backslash: bool
-
-
 class Object(NamedTuple):
-    """A raw object that was read and is as it was put."""
+    """A raw object that was read and is as it was put; no source: its lines are not numbered as ours are."""
 
     key: str
     path: str
     name: raw.Name
-    group: Group
+    source: regular.Source | None
+    has_backslash: bool
 
 
 class Staging:
@@ -93,17 +87,18 @@ class Staging:
             self._add(some)
 
     def _add(self, keys: Iterable[str]) -> None:
-        groups: dict[Group, list[Object]] = defaultdict(list)
-        shapes: dict[Group, Counter[regular.Shape]] = defaultdict(Counter)
+        groups: dict[tuple[bool, bool], list[Object]] = defaultdict(list)
+        shapes: dict[tuple[bool, bool], Counter[regular.Shape]] = defaultdict(Counter)
         for key in keys:
             found = self._checked(key)
             if found is not None:
                 one, content = found
-                groups[one.group].append(one)
-                shapes[one.group].update(_shapes(content) if one.group.source else ())
+                group = (one.source is not None, one.has_backslash)
+                groups[group].append(one)
+                shapes[group].update(_shapes(content) if one.source else ())
         for group, objects in groups.items():
             usual = [shape for shape, _ in shapes[group].most_common(self._shapes_max)]
-            done = self._add_regular(group, objects, usual) if usual else {}
+            done = self._add_regular(objects, usual) if usual else {}
             self._add_rest(objects, done)
             self.staged += objects
             self._before += len(objects)
@@ -140,23 +135,21 @@ class Staging:
             )
             return None
         content = zstandard.ZstdDecompressor().decompress(body)
-        return Object(key, path, name, Group(_source(name), b"\\" in content)), content
+        return Object(key, path, name, _source(name), b"\\" in content), content
 
     def _note(self, key: str, problem: str, hint: str) -> None:
         self.problems.append(Problem(key, problem, hint))
 
-    def _add_regular(
-        self, group: Group, objects: Sequence[Object], shapes: Sequence[regular.Shape]
-    ) -> dict[int, list[int]]:
+    def _add_regular(self, objects: Sequence[Object], shapes: Sequence[regular.Shape]) -> dict[int, list[int]]:
         """Add what is regular; return the numbers of the records done, by the object's place: none if all are."""
-        assert group.source is not None
+        sources = [one.source for one in objects if one.source is not None]
         count = regular.HEAD + max(len(shape.members) for shape in shapes) + 1
         cells = regular.cells_sql(texts_sql(one.path for one in objects), count)
         if len(shapes) > 1:
             self._connection.execute(f"CREATE OR REPLACE TEMP TABLE cells AS SELECT *, file_index FROM {cells}")
             cells = "cells"
         for shape in shapes:
-            rows = regular.rows_sql(cells, shape, group.source, self._typed, group.has_backslash)
+            rows = regular.rows_sql(cells, shape, sources, self._typed, objects[0].has_backslash)
             placed = f"SELECT * REPLACE (object + {self._before} AS object) FROM ({rows})"
             self._connection.execute(f"INSERT INTO decoded {placed}")
         self._connection.execute("DROP TABLE IF EXISTS cells")

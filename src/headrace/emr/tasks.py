@@ -147,7 +147,7 @@ def rest(task: Rest) -> None:
             known = parquet_sql([bucket.location(key) for key in task.checked])
             rows = f"SELECT * FROM ({rows}) ANTI JOIN {known} USING ({identity})"
         path = folder / "rest.parquet"
-        sorting.copy(connection, sorting.first_of_each_sql(f"({rows})", columns), path)
+        sorting.copy_sorted(connection, f"({rows})", columns, path)
         bucket.put_file(task.target, path)
 
 
