@@ -19,7 +19,8 @@ def copy_sorted(connection: Any, rows: str, names: Sequence[str], path: Path, *,
     """
     # Texts are dear to sort by: devices are put in order once, and rows by their places in it.
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE devices AS SELECT device_id, row_number() OVER (ORDER BY device_id) AS device_place "
+        "CREATE OR REPLACE TEMP TABLE devices AS "
+        "SELECT device_id, row_number() OVER (ORDER BY device_id) AS device_place "
         f"FROM (SELECT DISTINCT device_id FROM {rows})"
     )
     rows = f"(SELECT * FROM {rows} JOIN devices USING (device_id))"
