@@ -8,11 +8,8 @@ console    the page for people; started with the first request for it, ends when
 warehouse  the DuckDB file and the Redshift Data API over it; started with the first request, ends when idle
 jobs       the schedules, and the runs of jobs
 job        one attempt of a run; ends
-export     one export of the archive to a file; prints JSON and ends
-erase      the erase of one device; prints JSON and ends
 archive-sql  one query over the archive; writes its result to a file and ends
-bills      one look at the bills; prints JSON and ends
-verify     one comparison of log, table, archive and failures; prints JSON and ends
+bills, erase, export, verify   one request: reads it, answers it as JSON and ends (`operations/child.py`)
 """
 
 import asyncio
@@ -227,77 +224,76 @@ def job(name: str) -> int:
     return attempt(layout, system, name, os.environ["HEADRACE_RUN"])
 
 
-def export(name: str) -> int:
-    """Write an export; what is wanted is on standard input, and what was written goes to standard output."""
-    from headrace.operations.export import write
-
-    layout, system = layout_and_system()
-    sys.stdout.buffer.write(write(layout, system, name, sys.stdin.buffer.read()))
-    return 0
-
-
-def erase() -> int:
-    """Erase a device; which one is on standard input, and what was done goes to standard output."""
-    from headrace.operations.erase import run
-
-    process.follow_supervisor()
-    layout, system = layout_and_system()
-    sys.stdout.buffer.write(run(layout, system, sys.stdin.buffer.read()))
-    return 0
-
-
 def archive_sql(name: str) -> int:
     """Answer a query over the archive; what is wanted is on standard input, the result goes to files."""
-    process.end_with_parent()
     from headrace.operations.archive_query import run
 
+    process.follow_supervisor()
     layout, system = layout_and_system()
     return run(layout, system, name, sys.stdin.buffer.read())
 
 
-def bills() -> int:
-    """Read bills; what is wanted is on standard input, and the answer goes to standard output."""
+def bills(layout: Layout, system: System, body: bytes) -> object:
+    """Look at the bills."""
     from headrace.operations.bills import read
 
-    layout, system = layout_and_system()
-    sys.stdout.buffer.write(read(layout, system, sys.stdin.buffer.read()))
-    return 0
+    return read(layout, system, body)
 
 
-def verify() -> int:
-    """Compare everything, print the outcome as JSON."""
+def erase(layout: Layout, system: System, body: bytes) -> object:
+    """Erase a device."""
+    from headrace.operations.erase import run
+
+    return run(layout, system, body)
+
+
+def export(layout: Layout, system: System, body: bytes) -> object:
+    """Write an export of the archive."""
+    from headrace.operations.export import write
+
+    return write(layout, system, body)
+
+
+def verify(layout: Layout, system: System, _: bytes) -> object:
+    """Compare everything."""
     from headrace.operations.verify import Verification
 
+    return Verification(layout, system).run()
+
+
+def answer(work: Callable[[Layout, System, bytes], object]) -> int:
+    """Do the one request that is on standard input, and answer on standard output (`operations/child.py`)."""
+    from headrace.operations import child
+
+    process.follow_supervisor()
     layout, system = layout_and_system()
-    sys.stdout.buffer.write(msgspec.json.encode(Verification(layout, system).run()))
+    body = sys.stdin.buffer.read()
+    sys.stdout.buffer.write(child.answered(lambda: work(layout, system, body)))
     return 0
 
 
 def main() -> int:
     """Run the process that the command line names."""
-    name = sys.argv[1]
-    if name == "verify":
-        return verify()
-    if name == "job":
-        return job(sys.argv[2])
-    if name == "bills":
-        return bills()
-    if name == "export":
-        return export(sys.argv[2])
-    if name == "erase":
-        return erase()
-    if name == "archive-sql":
-        return archive_sql(sys.argv[2])
-    processes = {
-        "gateway": gateway,
-        "table": table,
-        "runtime": runtime,
-        "metrics": metrics,
-        "jobs": jobs,
-        "console": console,
-        "warehouse": warehouse,
-    }
-    return process.run(processes[name])
+    match sys.argv[1:]:
+        case ["job", name]:
+            return job(name)
+        case ["archive-sql", name]:
+            return archive_sql(name)
+        case [name] if name in ANSWERING:
+            return answer(ANSWERING[name])
+    return process.run(LASTING[sys.argv[1]])
+
+
+LASTING = {
+    "gateway": gateway,
+    "table": table,
+    "runtime": runtime,
+    "metrics": metrics,
+    "jobs": jobs,
+    "console": console,
+    "warehouse": warehouse,
+}
+ANSWERING = {"bills": bills, "erase": erase, "export": export, "verify": verify}
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ put a faulty disk in its place.
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from uuid import uuid4
 
 from headrace.errors import DataDirectoryError, StorageError
 
@@ -357,3 +359,22 @@ def is_locked(path: Path) -> bool:
         return False
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def work_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder that is gone afterwards; what processes that were killed have left in `parent` goes as well.
+
+    What is in it need not last. Raises StorageError.
+    """
+    make_folder(parent)
+    with contextlib.ExitStack() as stack:
+        with held_file(parent / "lock"):  # between the making of a folder and its lock nobody removes it
+            for left in parent.iterdir():
+                if left.is_dir() and not is_locked(left / "lock"):
+                    shutil.rmtree(left, ignore_errors=True)
+            work = parent / uuid4().hex
+            work.mkdir()
+            stack.enter_context(locked(work / "lock", "its process"))
+        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        yield work

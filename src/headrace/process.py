@@ -31,6 +31,12 @@ def follow_supervisor() -> None:
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
+def lifeline() -> tuple[int, ...]:
+    """Return what a child has to inherit so that it, too, can follow the supervisor: no file where there is none."""
+    fd = os.environ.get("HEADRACE_LIFELINE_FD")
+    return (int(fd),) if fd else ()
+
+
 def end_with_parent() -> None:
     """Have the system end this process when the one that started it ends (on Linux)."""
     if sys.platform == "linux":

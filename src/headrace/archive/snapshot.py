@@ -11,7 +11,6 @@ compaction, rules and restores do meanwhile: the archive's own are held by links
 """
 
 import contextlib
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -123,7 +122,7 @@ def open(
     Raises InvalidObjectState if a file that may hold such events is cold, unless cold files are to be left out, and
     NotFound if one is in the catalogue and not in the bucket. Raw objects that can't be read are in `problems`.
     """
-    with _work_folder(folder / _FOLDER) as work:
+    with disk.work_folder(folder / _FOLDER) as work:
         taking = _Taking(bucket, folder, work, columns.typed(readings), wanted, leave_out_cold, limits)
         yield taking.take()
 
@@ -252,19 +251,3 @@ def _where(wanted: Range) -> str:
     if wanted.device is not None:
         conditions.append(f"device_id = {text_sql(wanted.device)}")
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-
-@contextlib.contextmanager
-def _work_folder(parent: Path) -> Iterator[Path]:
-    """Yield a folder that is gone afterwards; what processes that were ended have left goes as well."""
-    disk.make_folder(parent)
-    with contextlib.ExitStack() as stack:
-        with disk.held_file(parent / "lock"):  # between the making of a folder and its lock nobody removes it
-            for left in parent.iterdir():
-                if left.is_dir() and not disk.is_locked(left / "lock"):
-                    shutil.rmtree(left, ignore_errors=True)
-            work = parent / uuid4().hex
-            work.mkdir()
-            stack.enter_context(disk.locked(work / "lock", "a snapshot"))
-        stack.callback(shutil.rmtree, work, ignore_errors=True)
-        yield work

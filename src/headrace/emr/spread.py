@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from headrace import rpc
-from headrace.errors import BY_NAME, HeadraceError
+from headrace.errors import HeadraceError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,8 +31,7 @@ def over(context: Callable[[], Any]) -> Spread:
         answers = context().parallelize(list(items), len(items)).map(_answering(function)).collect()
         for _, error in answers:
             if error is not None:
-                kind, problem, hint = error
-                raise BY_NAME.get(kind, HeadraceError)(problem, hint)
+                raise rpc.error_of(error)
         return [answer for answer, _ in answers]
 
     return spread
@@ -45,7 +44,6 @@ def _answering(function: Callable[[T], R]) -> Callable[[T], tuple[R | None, tupl
         try:
             return function(item), None
         except HeadraceError as error:
-            kind, problem, hint = rpc.describe(error)
-            return None, (kind, problem, hint)
+            return None, rpc.describe(error)
 
     return answering

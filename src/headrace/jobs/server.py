@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from headrace import clock, disk, rpc, schedule
+from headrace import clock, disk, process, rpc, schedule
 from headrace.errors import Conflict, HeadraceError, NotFound, UsageError
 from headrace.jobs import report
 from headrace.jobs import run as transitions
@@ -273,7 +273,7 @@ class JobsServer:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "HEADRACE_RUN": run.id},
-                pass_fds=_lifeline(),
+                pass_fds=process.lifeline(),
                 start_new_session=True,  # so that whatever it starts can be ended with it
             )
         self._children[run.id] = child
@@ -361,11 +361,6 @@ class JobsServer:
 
     def _write_schedules(self) -> None:
         disk.write_file(self._schedules_file, msgspec.json.encode(self._since))
-
-
-def _lifeline() -> tuple[int, ...]:
-    fd = os.environ.get("HEADRACE_LIFELINE_FD")
-    return (int(fd),) if fd else ()
 
 
 def _kill(child: asyncio.subprocess.Process) -> None:

@@ -14,7 +14,6 @@ import contextlib
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -24,6 +23,7 @@ import msgspec
 
 from headrace import clock, disk
 from headrace.errors import Conflict, NotFound, UsageError
+from headrace.operations import child
 from headrace.settings import Layout
 from headrace.wire import Handler, Request, Response, answer, json_body, nothing
 
@@ -164,19 +164,16 @@ class ArchiveSql:
             raise Conflict(f"{QUERIES_MAX} queries run over the archive already.", "Wait for one, and ask again.")
         await asyncio.to_thread(self._make_folder)
         name = uuid4().hex
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "headrace.app", "archive-sql", name,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=None,
-        )  # fmt: skip
-        self._queries[name] = query = _Query(self._folder, name, child, wanted.timeout_s)
+        process = await child.start("archive-sql", name, stdout=asyncio.subprocess.DEVNULL)
+        self._queries[name] = query = _Query(self._folder, name, process, wanted.timeout_s)
         task = asyncio.create_task(self._watch(name, query))
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
-        assert child.stdin is not None
-        child.stdin.write(msgspec.json.encode(wanted))
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(wanted))
         with contextlib.suppress(ConnectionError):
-            await child.stdin.drain()
-        child.stdin.close()
+            await process.stdin.drain()
+        process.stdin.close()
         return {"id": name}
 
     async def _watch(self, name: str, query: _Query) -> None:

@@ -12,8 +12,6 @@ it. To close one is to run that job: POST jobs/bills/run {"parameters": {"close"
 
 import asyncio
 import os
-import shutil
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import date
@@ -24,15 +22,15 @@ from uuid import uuid4
 
 import msgspec
 
-from headrace import clock, disk, errors, rpc
+from headrace import clock, disk
 from headrace.archive.base import Bucket
 from headrace.archive.columns import text_sql
 from headrace.billing import files, tariffs
 from headrace.billing import month as months
-from headrace.errors import HeadraceError, NotFound
+from headrace.errors import NotFound, Unavailable
 from headrace.jobs.base import Engine, Relation
 from headrace.jobs.views import USED
-from headrace.operations import bill_closing, bill_document, bill_rows
+from headrace.operations import bill_closing, bill_document, bill_rows, child
 from headrace.operations.bill_document import CLOSED, ENDED, PROVISIONAL
 from headrace.operations.bill_rows import USAGE, Manifest
 from headrace.settings import Layout
@@ -84,50 +82,24 @@ class Bills:
         raise NotFound(f"There is nothing at {request.method} {request.path}.")
 
     async def _read(self, wanted: Wanted) -> bytes:
+        hint = f"See {self._layout.logs / 'gateway.log'}, and ask again."
         async with self._reading:
-            return await self._read_now(wanted)
-
-    async def _read_now(self, wanted: Wanted) -> bytes:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "headrace.app", "bills",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=None,
-        )  # fmt: skip
-        try:
-            output, _ = await child.communicate(msgspec.json.encode(wanted))
-        except asyncio.CancelledError:
-            child.kill()
-            raise
-        if child.returncode != 0:
-            raise errors.Unavailable(
-                "The bills could not be read.", f"See {self._layout.logs / 'gateway.log'}, and ask again."
-            )
-        error = msgspec.json.decode(output, type=_Outcome).error
-        if error is not None:
-            raise rpc.error_of(error)
-        return output
+            return await child.ask("bills", wanted, Unavailable("The bills could not be read.", hint))
 
 
-class _Outcome(msgspec.Struct):
-    error: tuple[str, str, str] | None = None
-
-
-def read(layout: Layout, system: System, body: bytes) -> bytes:
-    """Return what is wanted as JSON, or its error; in a process of its own."""
+def read(layout: Layout, system: System, body: bytes) -> dict[str, Any]:
+    """Return what is wanted, in a process of its own; raises HeadraceError."""
     from headrace.archive.local import LocalBucket
     from headrace.jobs.duckdb import DuckDB
 
     os.nice(NICE)
     wanted = msgspec.json.decode(body, type=Wanted)
-    work = layout.archive / f"bills-{uuid4().hex}"
-    try:
-        disk.make_folder(work)
-        with closing(DuckDB(work, memory_mb=MEMORY_MB, spill_mb=SPILL_MB)) as engine:
-            reader = Reader(LocalBucket(layout.buckets / system.archive_bucket), Path(system.reports), engine, work)
-            return msgspec.json.encode(reader.answer(wanted))
-    except HeadraceError as error:
-        return msgspec.json.encode({"error": rpc.describe(error)})
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    bucket = LocalBucket(layout.buckets / system.archive_bucket)
+    with (
+        disk.work_folder(layout.archive / "bills") as work,
+        closing(DuckDB(work, memory_mb=MEMORY_MB, spill_mb=SPILL_MB)) as engine,
+    ):
+        return Reader(bucket, Path(system.reports), engine, work).answer(wanted)
 
 
 class Reader:

@@ -15,8 +15,6 @@ tariff are those of now, by `tenants.csv`; they are null where a device is nobod
 """
 
 import asyncio
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -26,13 +24,14 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from headrace import clock, device_registry, rpc
+from headrace import clock, device_registry
 from headrace.billing import files
 from headrace.billing.files import Book
 from headrace.billing.tenants import Assignment
 from headrace.device_registry import INFO, Info, Named
 from headrace.errors import Conflict, NotFound, Unavailable, UsageError
 from headrace.event import SORT_END, SORT_START, public
+from headrace.operations import child
 from headrace.settings import Layout
 from headrace.system import System
 from headrace.table.base import SORT_BYTES_MAX, Item, Table
@@ -102,24 +101,14 @@ class Devices:
                 return await answer(asyncio.shield(asyncio.create_task(self._erase(request))))
         return nothing(request)
 
-    async def _erase(self, request: Request) -> dict[str, Any]:
+    async def _erase(self, request: Request) -> bytes:
         """Erase in a process of its own, one device after the other."""
         wanted = json_body(request, Wanted)
         self._check()
         device_registry.check_device_id(wanted.device_id)
+        ended = Unavailable("The erase was ended before it was done.", f"Erase again. See {self._gateway_log}.")
         async with self._erasing:
-            child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "headrace.app", "erase",
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=None,
-                pass_fds=[int(os.environ["HEADRACE_LIFELINE_FD"])],
-            )  # fmt: skip
-            output, _ = await child.communicate(msgspec.json.encode(wanted))
-        if child.returncode != 0:
-            raise Unavailable("The erase was ended before it was done.", f"Erase again. See {self._gateway_log}.")
-        found: dict[str, Any] = msgspec.json.decode(output)
-        if "error" in found:
-            raise rpc.error_of(found["error"])
-        return found
+            return await child.ask("erase", wanted, ended)
 
     def _check(self) -> None:
         if not self._declared:

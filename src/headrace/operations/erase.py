@@ -16,7 +16,7 @@ from headrace import clock, device_registry, disk, rpc
 from headrace.archive import erasing, erasures
 from headrace.archive.base import Bucket
 from headrace.archive.local import LocalBucket
-from headrace.errors import Conflict, DataDirectoryError, HeadraceError, InvalidObjectState, NotFound
+from headrace.errors import Conflict, DataDirectoryError, InvalidObjectState, NotFound
 from headrace.event import SORT_END, SORT_START, times
 from headrace.jobs import days, history, report
 from headrace.operations import bill_keeping, erase_failures
@@ -28,6 +28,7 @@ from headrace.stream.reader import Reader
 from headrace.system import System
 from headrace.table.base import Item, Table
 from headrace.table.local import LocalTable
+from headrace.warehouse.engine import FILE
 
 ARRIVING_S = 60.0  # for functions to be done with what had arrived
 JOB_S = 300.0  # for a report's job that is at work
@@ -207,13 +208,9 @@ def _is_of_device(item: Item, before_ms: int) -> bool:
     return times.from_text(arrived) < times.from_us(before_ms * 1000)
 
 
-def run(layout: Layout, system: System, body: bytes) -> bytes:
-    """Erase in this process; return what was done, or the error, as JSON."""
-    wanted = msgspec.json.decode(body, type=Wanted)
-    try:
-        return msgspec.json.encode(erase(_places(layout, system), wanted.device_id))
-    except HeadraceError as error:
-        return msgspec.json.encode({"error": rpc.describe(error)})
+def run(layout: Layout, system: System, body: bytes) -> Done:
+    """Erase in this process; return what was done, or raise as `erase` does."""
+    return erase(_places(layout, system), msgspec.json.decode(body, type=Wanted).device_id)
 
 
 def _places(layout: Layout, system: System) -> Places:
@@ -234,7 +231,7 @@ def _places(layout: Layout, system: System) -> Places:
 
 def _erase_from_warehouse(layout: Layout, device_id: str) -> int:
     """Delete a device's rows in the warehouse, all in one transaction; return how many. It starts when it is asked."""
-    if not (layout.warehouse / "warehouse.duckdb").exists():
+    if not (layout.warehouse / FILE).exists():
         return 0  # it was never used
     client = rpc.Client(layout.warehouse_socket, patience_s=WAREHOUSE_S)
     try:

@@ -10,8 +10,6 @@ An export that nobody takes is removed after an hour, with the next one.
 
 import asyncio
 import re
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,9 +17,10 @@ from uuid import uuid4
 
 import msgspec
 
-from headrace import clock, disk, errors, rpc
-from headrace.errors import HeadraceError, NotFound, UsageError
+from headrace import clock, disk
+from headrace.errors import NotFound, Unavailable, UsageError
 from headrace.event import times
+from headrace.operations import child
 from headrace.settings import Layout
 from headrace.system import System
 from headrace.wire import Handler, Request, Response, answer, json_body, nothing
@@ -75,28 +74,12 @@ class Exports:
                 return await answer(asyncio.to_thread(self._remove, name))
         return nothing(request)
 
-    async def _write(self, request: Request) -> dict[str, Any]:
+    async def _write(self, request: Request) -> bytes:
         wanted = json_body(request, Wanted)
         wanted.check()
         await asyncio.to_thread(self._clean)
-        name = uuid4().hex
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "headrace.app", "export", name,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=None,
-        )  # fmt: skip
-        try:
-            output, _ = await child.communicate(msgspec.json.encode(wanted))
-        except asyncio.CancelledError:
-            child.kill()
-            raise
-        if child.returncode != 0:
-            raise errors.Unavailable(
-                "The export was ended before it was done.", f"See {self._layout.logs / 'gateway.log'}, and ask again."
-            )
-        found: dict[str, Any] = msgspec.json.decode(output)
-        if "error" in found:
-            raise rpc.error_of(found["error"])
-        return found
+        hint = f"See {self._layout.logs / 'gateway.log'}, and ask again."
+        return await child.ask("export", wanted, Unavailable("The export was ended before it was done.", hint))
 
     async def _part(self, name: str, offset: str) -> Response:
         def read() -> bytes:
@@ -126,8 +109,8 @@ class Exports:
                 continue
 
 
-def write(layout: Layout, system: System, name: str, body: bytes) -> bytes:
-    """Write an export in this process, and return what there is to say of it, or its error, as JSON."""
+def write(layout: Layout, system: System, body: bytes) -> dict[str, Any]:
+    """Write an export in this process, and return what there is to say of it; raises HeadraceError."""
     from headrace.archive import engine, export, snapshot
     from headrace.archive.catalogue import Range
     from headrace.archive.local import LocalBucket
@@ -135,24 +118,21 @@ def write(layout: Layout, system: System, name: str, body: bytes) -> bytes:
     wanted = msgspec.json.decode(body, type=Wanted)
     folder = layout.archive / "exports"
     disk.make_folder(folder)
+    name = uuid4().hex
     bucket = LocalBucket(layout.buckets / system.archive_bucket)
     chosen = Range(_us(wanted.start), _us(wanted.end), wanted.device)
-    work = layout.archive / f"export-{name}"
-    disk.make_folder(work)
-    try:
-        taking = snapshot.open(
-            bucket, layout.archive, readings=system.readings, wanted=chosen, leave_out_cold=wanted.leave_out_cold
-        )
-        with taking as taken, engine.connected(work, engine.DEFAULT) as connection:
-            written = export.export(connection, taken, wanted.format, folder / f".{name}")
-        (folder / f".{name}").rename(folder / name)
-    except HeadraceError as error:
-        (folder / f".{name}").unlink(missing_ok=True)
-        return msgspec.json.encode({"error": rpc.describe(error)})
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    found = {"id": name, "events": written.events, "bytes": written.bytes, "cold": taken.cold}
-    return msgspec.json.encode(found | {"problems": [str(problem) for problem in taken.problems]})
+    taking = snapshot.open(
+        bucket, layout.archive, readings=system.readings, wanted=chosen, leave_out_cold=wanted.leave_out_cold
+    )
+    with (
+        taking as taken,
+        disk.work_folder(layout.archive / "exporting") as work,
+        engine.connected(work, engine.DEFAULT) as connection,
+    ):
+        written = export.export(connection, taken, wanted.format, work / name)
+        (work / name).rename(folder / name)
+    problems = [str(problem) for problem in taken.problems]
+    return {"id": name, "events": written.events, "bytes": written.bytes, "cold": taken.cold, "problems": problems}
 
 
 def _us(text: str | None) -> int | None:

@@ -8,7 +8,6 @@ GET /_headrace/trace/…   one record's story (trace.py)
 """
 
 import asyncio
-import sys
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from headrace import disk, errors, ledger, rpc
 from headrace.archive import catalogue
 from headrace.archive.base import COLD_CLASSES
 from headrace.archive.local import LocalBucket
+from headrace.operations import child
 from headrace.record import parse_shard_id, shard_id
 from headrace.settings import Layout
 from headrace.stream.streams import Streams
@@ -145,18 +145,9 @@ class Status:
         return await asyncio.to_thread(answer)
 
     async def _verify(self) -> dict[str, Any]:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "headrace.app", "verify", stdout=asyncio.subprocess.PIPE, stderr=None
-        )
-        output, _ = await child.communicate()
-        if child.returncode is None or child.returncode < 0:
-            raise errors.Unavailable("The verification was ended by a signal.", "Ask again.")
-        if child.returncode != 0:
-            raise errors.Unavailable(
-                f"The verification ended with status {child.returncode}.",
-                f"See {self._layout.logs / 'gateway.log'}; `headrace doctor` may know more.",
-            )
-        result: dict[str, Any] = msgspec.json.decode(output)
+        hint = f"See {self._layout.logs / 'gateway.log'}, and ask again; `headrace doctor` may know more."
+        ended = errors.Unavailable("The verification was ended before it was done.", hint)
+        result: dict[str, Any] = msgspec.json.decode(await child.ask("verify", {}, ended))
         return result
 
     def _files(self) -> tuple[dict[str, Any], dict[str, int]]:

@@ -1,0 +1,52 @@
+"""One request done by a process of its own: what is wanted on its standard input, the answer on its standard output.
+
+What takes long, or much memory, is done so: the gateway goes on meanwhile, and what goes wrong ends that process alone.
+"""
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+
+import msgspec
+
+from headrace import process, rpc
+from headrace.errors import HeadraceError
+
+
+class _Outcome(msgspec.Struct):
+    error: tuple[str, str, str] | None = None
+
+
+async def start(*words: str, stdout: int = PIPE) -> Process:
+    """Start `python -m headrace.app WORDS…`, which ends with the supervisor; what it complains of is in our log."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "headrace.app", *words, stdin=PIPE, stdout=stdout, pass_fds=process.lifeline()
+    )
+
+
+async def ask(name: str, wanted: object, ended: HeadraceError) -> bytes:
+    """Have a process do what is wanted; return its answer, a JSON object. If this is cancelled, it is killed.
+
+    Raises the HeadraceError that it answers, or `ended` where it was ended before it answered.
+    """
+    child = await start(name)
+    try:
+        answer, _ = await child.communicate(msgspec.json.encode(wanted))
+    except asyncio.CancelledError:
+        child.kill()
+        raise
+    if child.returncode != 0:
+        raise ended
+    error = msgspec.json.decode(answer, type=_Outcome).error
+    if error is not None:
+        raise rpc.error_of(error)
+    return answer
+
+
+def answered(work: Callable[[], object]) -> bytes:
+    """Return what `work` returns, or the HeadraceError that it raises, as `ask` reads it; in the process itself."""
+    try:
+        return msgspec.json.encode(work())
+    except HeadraceError as error:
+        return msgspec.json.encode({"error": rpc.describe(error)})
