@@ -100,11 +100,13 @@ def test_a_request_that_is_not_answered_is_sent_again() -> None:
 
 def test_a_stream_that_takes_nothing_is_given_up_with_its_reason() -> None:
     stream = Stream(lambda request, batch: set(range(len(batch))))
-    sender = Sender(stream.put, patience_s=0, wait=nothing)
+    told: list[str] = []
+    sender = Sender(stream.put, patience_s=0, wait=nothing, waits=told.append)
     sender.add(entries("a")[0])
     with pytest.raises(HeadraceError, match=r"takes no record.*InternalFailure: no"):
         sender.finish()
     assert sender.lowest_row() == 0
+    assert told == ["InternalFailure: no"], "said while it is waited for, and once"
 
 
 def test_what_cannot_be_mended_ends_the_sending_at_once() -> None:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from headrace import cold_folder
@@ -94,6 +95,8 @@ def test_every_move_and_deletion_is_logged(archive: Archive) -> None:
     ]
     assert {(line.bucket, line.at_ms, line.size) for line in lines} == {("archive", NOW, 200_000)}
     assert [line.key for line in archive.log.read(1)] == ["events/cold"]
+    archive.log.append([msgspec.structs.replace(lines[0], at_ms=NOW + 40 * DAY_MS)])
+    assert archive.log.read(2) == archive.log.read(100)[-2:], "of two months"
 
 
 def test_a_line_that_a_crash_cut_off_costs_no_other(archive: Archive, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A file a month, `<YYYY-MM>.ndjson`, appended to and synced; a deletion is in it 
 """
 
 import contextlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,22 +67,28 @@ class LifecycleLog:
             raise disk.storage_error(path, error) from error
 
     def read(self, limit: int) -> list[Line]:
-        """Return the last lines, at most `limit`, oldest first; one that can't be read is passed over."""
+        """Return the last lines, at most `limit`, oldest first; one that can't be read is passed over.
+
+        No more than these lines is held in memory: a busy month has half a million.
+        """
         found: list[Line] = []
         for path in sorted(self._folder.glob("*.ndjson"), reverse=True):
-            found = [*self._lines(path), *found]
+            with path.open("rb") as file:
+                found = [*_decoded(deque(file, limit - len(found))), *found]
             if len(found) >= limit:
                 break
-        return found[-limit:]
+        return found
 
     def lines(self) -> Iterator[Line]:
         """Yield all lines, oldest first."""
         for path in sorted(self._folder.glob("*.ndjson")):
-            yield from self._lines(path)
+            with path.open("rb") as file:
+                yield from _decoded(file)
 
-    def _lines(self, path: Path) -> Iterator[Line]:
-        for text in path.read_bytes().splitlines():
-            try:
-                yield msgspec.json.decode(text, type=Line)
-            except msgspec.DecodeError:
-                continue
+
+def _decoded(texts: Iterable[bytes]) -> Iterator[Line]:
+    for text in texts:
+        try:
+            yield msgspec.json.decode(text, type=Line)
+        except msgspec.DecodeError:
+            continue

@@ -22,6 +22,13 @@ def note(text: str) -> None:
     click.echo(f"headrace: {text}", err=True)
 
 
+def note_waiting(problem: str) -> None:
+    """Say why nothing gets on, on a line of its own whatever progress is shown."""
+    if sys.stderr.isatty():
+        click.echo(err=True)
+    note(f"waiting, and trying again: {problem}")
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return aligned columns under their heads: numbers to the right with thousands separated, text to the left."""
     cells = [[_cell(value) for value in row] for row in rows]

@@ -16,7 +16,7 @@ from headrace import clock
 from headrace.cli import streams
 from headrace.cli.backend import Backend
 from headrace.cli.options import json_option, with_backend
-from headrace.cli.output import Progress, note, print_json
+from headrace.cli.output import Progress, note, note_waiting, print_json
 from headrace.cli.packing import Packer
 from headrace.cli.resume import Resume, state_folder
 from headrace.cli.rows import KEY_CHARACTERS_MAX, Bad, Reading, Row, csv_rows, ndjson_rows
@@ -77,7 +77,7 @@ def send_command(
             note(f"going on at row {start:,} of {file} (--restart sends all of it)")
         reading = Reading(str(file), source.digest[:16], zone, device_id, start)
         rows = _rows(source, kind, reading)
-        sender = Sender(kinesis_put(backend, stream))
+        sender = Sender(kinesis_put(backend, stream), waits=note_waiting)
         record_bytes_max = int(summary.get("MaxRecordSizeInKiB") or 1024) * 1024
         sending = Sending(
             source, sender, resume, Packer(pack, record_bytes_max - 1024), record_bytes_max, skip_bad, start

@@ -25,6 +25,7 @@ REQUEST_BYTES_MAX = 4 * 1024 * 1024  # AWS takes 10 MiB; smaller requests keep t
 LANES = 4
 QUEUE_REQUESTS_MAX = 3  # that wait for a lane
 PATIENCE_S = 60.0  # how long a request may make no progress at all
+TELL_AFTER_S = 3.0  # without progress
 BACKOFF_S = (0.05, 3.0)  # the longest first and the longest of all waits
 
 
@@ -107,12 +108,16 @@ class Sender:
         acknowledged: Acknowledged | None = None,
         patience_s: float = PATIENCE_S,
         wait: Callable[[float], object] | None = None,
+        waits: Callable[[str], object] = lambda problem: None,
     ) -> None:
+        """`waits` is told once, and after progress anew, why nothing gets through for a while."""
         self._put = put
         self._acknowledged = acknowledged
         self._patience_s = patience_s
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
+        self._waits = waits
+        self._told = False
         self._lock = threading.Lock()
         self._error: BaseException | None = None
         self._under_way: dict[int, int] = {}  # a request -> its lowest row
@@ -193,13 +198,17 @@ class Sender:
 
     def _send(self, entries: Sequence[Entry]) -> None:
         """Send until every record is acknowledged, with growing random waits while nothing gets through."""
-        failures, deadline_s = 0, clock.monotonic_s() + self._patience_s
+        failures, since_s = 0, clock.monotonic_s()
         while entries:
             again, problem = self._try(entries)
             if len(again) < len(entries):
-                failures, deadline_s = 0, clock.monotonic_s() + self._patience_s
+                failures, since_s, self._told = 0, clock.monotonic_s(), False
             if again:
-                if clock.monotonic_s() > deadline_s:
+                waited_s = clock.monotonic_s() - since_s
+                if waited_s > min(TELL_AFTER_S, self._patience_s) and not self._told:
+                    self._told = True
+                    self._waits(problem)
+                if waited_s > self._patience_s:
                     raise HeadraceError(
                         f"The stream takes no record for {self._patience_s:.0f} s: {problem}",
                         "Mend that and send again: what was accepted is not sent twice.",

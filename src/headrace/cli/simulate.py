@@ -15,7 +15,7 @@ from headrace.cli import streams
 from headrace.cli.backend import Backend
 from headrace.cli.fleet import Fleet, Shares
 from headrace.cli.options import json_option, with_backend
-from headrace.cli.output import Progress, print_json
+from headrace.cli.output import Progress, note_waiting, print_json
 from headrace.cli.sender import Acknowledged, Answer, Entry, Sender, kinesis_put
 from headrace.errors import HeadraceError, UsageError
 from headrace.event import times
@@ -105,7 +105,7 @@ def simulate_command(
             head = {"ledger": LEDGER_VERSION, "run": fleet.run, "stream": stream, "began": _now()}
             file.write(json.dumps(head) + "\n")
             acknowledged = _writer(file)
-        sender = Sender(kinesis_put(backend, stream), acknowledged=acknowledged)
+        sender = Sender(kinesis_put(backend, stream), acknowledged=acknowledged, waits=note_waiting)
         stack.callback(sender.stop)
         run = Run(sender, fleet, rate, duration)
         run.go()
