@@ -119,7 +119,7 @@ async def gateway() -> Stop:
             *functions.paths(),
             *Console(layout.console_socket, layout.logs / "console.log").paths(),
         ],
-        Guard(loopback=is_loopback(os.environ["HEADRACE_ENDPOINT"])),
+        Guard(loopback=is_loopback(os.environ["HEADRACE_ENDPOINT"]), name=os.environ.get("HEADRACE_HOST", "")),
     )
     server = await http.start(router, listening())
     keeper = asyncio.create_task(keep_retention(streams, runtime, timekeeper))

@@ -12,10 +12,12 @@ import contextlib
 import ipaddress
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -227,7 +229,8 @@ def run(
         for line in [*_plan(layout, system), *_cold_problem(layout)]:
             print(line)  # noqa: T201
         disk.write_file(layout.system, msgspec.json.encode(system))
-        supervisor = Supervisor(layout, listener, _environment(layout, listener, enforce_limits, watch))
+        environment = {**_environment(layout, listener, enforce_limits, watch), "HEADRACE_HOST": host}
+        supervisor = Supervisor(layout, listener, environment)
         supervisor.environment["HEADRACE_RESTORE_SPEED"] = str(restore_speed)
         try:
             if not supervisor.start():
@@ -255,15 +258,20 @@ def _default_template() -> Path:
 
 
 def _check_host(host: str, insecure: bool) -> None:
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback and not insecure:
+    if not insecure and not _is_loopback(host):
         raise errors.UsageError(
             f"{host} is reachable by others, and the backend has no authentication yet.",
             "Listen on 127.0.0.1, or say --insecure if your network protects it.",
         )
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether a host leads to this machine alone; what can't be resolved is told when it is opened."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)  # as it is opened
+    except OSError:
+        return True
+    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
 
 
 def _url(listener: socket.socket) -> str:
@@ -323,11 +331,18 @@ def _banner(system: System, data: Path, cold: Path, path: Path, url: str) -> str
 
 
 def _left_out(system: System) -> list[str]:
-    """Return a line a type of resource that is left out."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Return what is left out, a paragraph a reason."""
+    found: dict[str, dict[str, list[str]]] = {}
     for each in system.ignored:
-        found.setdefault((each.type, each.reason), []).append(each.logical_id)
-    return [f"  left out   {kind} {', '.join(ids)}: {reason}" for (kind, reason), ids in found.items()]
+        found.setdefault(each.reason, {}).setdefault(each.type.removeprefix("AWS::"), []).append(each.logical_id)
+    width = max(60, shutil.get_terminal_size((100, 24)).columns)
+    lines = []
+    for reason, kinds in found.items():
+        text = f"{reason}: " + "; ".join(f"{kind} {', '.join(ids)}" for kind, ids in kinds.items())
+        lines += textwrap.wrap(
+            text, width, initial_indent="  left out   ", subsequent_indent=" " * 13, break_on_hyphens=False
+        )
+    return lines
 
 
 def _log_of(path: Path, size_max: int = 10_000_000) -> IO[bytes]:

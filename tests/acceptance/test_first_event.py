@@ -1,12 +1,14 @@
 """The README's first event: boto3, the AWS CLI and plain HTTP, on one running backend; then the limits of `up`."""
 
 import base64
+import http.client
 import json
 import re
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +105,18 @@ def test_a_port_in_use_is_named(running: Backend, tmp_path: Path) -> None:
         second.start()
 
 
-def test_off_loopback_needs_a_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["0.0.0.0", "0"])
+def test_off_loopback_needs_a_word(tmp_path: Path, host: str) -> None:
     with pytest.raises(AssertionError, match="--insecure"):
-        Backend(tmp_path / "data", TEMPLATE, "--host", "0.0.0.0").start()
+        Backend(tmp_path / "data", TEMPLATE, "--host", host).start()
+
+
+def test_a_name_of_this_machine_needs_none_and_is_answered(tmp_path: Path) -> None:
+    with backend(tmp_path, TEMPLATE, "--host", "127.1") as running:  # no address as such: it has to be resolved
+        for name, status in (("127.1", 200), ("127.0.0.1", 200), ("evil.example", 403)):
+            with closing(http.client.HTTPConnection("127.0.0.1", running.port)) as connection:
+                connection.request("GET", "/_headrace/health", headers={"Host": f"{name}:{running.port}"})
+                assert connection.getresponse().status == status, name
 
 
 def test_a_newer_data_directory_is_refused(tmp_path: Path) -> None:

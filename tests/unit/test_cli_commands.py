@@ -419,6 +419,24 @@ def test_failures_are_listed_shown_and_replayed(house: House, ask: Any) -> None:
     assert all(row["replayed_at"] for row in json.loads(ask("failures", "list", "--json").stdout))
 
 
+def test_a_batch_that_was_given_up_is_a_row(house: House, ask: Any) -> None:
+    key = "aws/lambda/0b1f7a52/shardId-000000000001/2026/01/31/2026-01-31T10.00.00-d0c"
+    records = [{"kinesis": {"sequenceNumber": str(number)}} for number in range(200)]
+    arn = "arn:aws:lambda:us-east-1:000000000000:function:store"
+    document = {
+        "requestContext": {"functionArn": arn, "condition": "RetryAttemptsExhausted", "approximateInvokeCount": 6},
+        "timestamp": "2026-01-31T10:00:00.000Z",
+        "KinesisBatchInfo": {"shardId": "shardId-000000000001", "batchSize": 200},
+        "payload": {"Records": records},
+    }
+    house.failures.put(key, json.dumps(document).encode())
+    assert len(json.loads(ask("failures", "list", "--json").stdout)) == 200
+    _, row = ask("failures", "list").stdout.splitlines()
+    assert row.split() == ["store", "RetryAttemptsExhausted", "2026-01-31T10:00:00.000Z", "200", "-", key]
+    assert ask("failures", "replay", f"{key}#7").exit_code == 0
+    assert "  200  1 records  " in ask("failures", "list").stdout
+
+
 def test_failures_in_wrong_usage(house: House, ask: Any) -> None:
     for arguments in ([], ["x", "--all"]):
         result = ask("failures", "replay", *arguments)

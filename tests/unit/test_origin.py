@@ -30,6 +30,14 @@ def test_a_name_is_answered_only_off_loopback(host: str) -> None:
     assert not refused(Guard(loopback=False), host=host)
 
 
+def test_the_name_that_it_was_given_is_answered() -> None:
+    guard = Guard(loopback=True, name="Box.local")
+    assert not refused(guard, host="box.local:4566")
+    assert not refused(guard, host="box.local:4566", origin="http://box.local:4566")
+    assert refused(guard, host="evil.example") and refused(guard, host="x.box.local")
+    assert refused(Guard(loopback=True), host=":4566"), "no name is no name"
+
+
 def test_a_program_without_a_host_is_answered() -> None:
     assert not refused(Guard(loopback=True))
 

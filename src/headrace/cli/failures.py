@@ -1,6 +1,7 @@
 """`headrace failures`: what was given up or rejected, and calling the function again for it."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import click
@@ -29,16 +30,27 @@ def failures_command() -> None:
 @json_option
 @with_system
 def list_command(backend: Backend | Deployed, as_json: bool) -> None:
-    """List the failures, a row a document and record."""
+    """List the failures, a row a document; with --json a row a document and record."""
     rows = list(_rows(backend))
     if as_json:
         print_json(rows)
     elif rows:
-        heads = ("function", "reason", "time", "replayed", "id")
-        keys = ("function", "reason", "time", "replayed_at", "id")
-        click.echo(table(heads, [[row.get(key) for key in keys] for row in rows]))
+        heads = ("function", "reason", "time", "records", "replayed", "id")
+        click.echo(table(heads, [_document(key, list(found)) for key, found in groupby(rows, _key)]))
     else:
         click.echo("no failures")
+
+
+def _key(row: Row) -> str:
+    """Return the key of the document that a row is of."""
+    return str(row["id"]).partition("#")[0]
+
+
+def _document(key: str, rows: list[Row]) -> list[Any]:
+    """Return a document's cells: replayed once all of its records are, else how many."""
+    replayed = [at for row in rows if (at := row.get("replayed_at"))]
+    told = max(replayed) if len(replayed) == len(rows) else f"{len(replayed):,} records" if replayed else None
+    return [*(rows[0].get(name) for name in ("function", "reason", "time")), len(rows), told, key]
 
 
 @failures_command.command("show")
@@ -95,7 +107,7 @@ def _rows(backend: Backend | Deployed) -> Iterator[Row]:
 
 def _unreplayed(backend: Backend) -> list[str]:
     """Return the documents that hold anything not replayed yet, in the order in which they are listed."""
-    return list(dict.fromkeys(row["id"].partition("#")[0] for row in _rows(backend) if not row.get("replayed_at")))
+    return list(dict.fromkeys(_key(row) for row in _rows(backend) if not row.get("replayed_at")))
 
 
 def _replay(backend: Backend, ids: list[str]) -> list[Row]:

@@ -11,7 +11,7 @@ from headrace import clock
 from headrace.cli import completion
 from headrace.cli.backend import Backend, path_segment
 from headrace.cli.options import json_option, with_system
-from headrace.cli.output import print_json
+from headrace.cli.output import note, print_json
 from headrace.deployed import Deployed
 from headrace.errors import Unavailable
 
@@ -31,8 +31,8 @@ LINES = 100
 def logs_command(backend: Backend | Deployed, function: str, follow: bool, lines: int, as_json: bool) -> None:
     """Show the log of FUNCTION, or of a process.
 
-    The processes are gateway, table, runtime and supervisor. Where a function has several workers, their number stands
-    before each line. With --json -f every line is a JSON object of its own.
+    The processes are gateway, table, runtime, metrics, jobs, console, warehouse and supervisor. Where a function has
+    several workers, their number stands before each line. With --json -f every line is a JSON object of its own.
     """
     if isinstance(backend, Deployed):
         _deployed(backend, function, follow, lines, as_json)
@@ -43,6 +43,8 @@ def logs_command(backend: Backend | Deployed, function: str, follow: bool, lines
         print_json([{"file": name, "text": text} for name, text in _lines(files)])
         return
     _print(files, as_json, several=len(files) > 1)
+    if lines and not follow and not any(file["text"] for file in files):
+        note(f"{function} has written nothing yet")
     if follow:
         with contextlib.suppress(KeyboardInterrupt):
             _follow(backend, path, {file["file"]: file["offset"] for file in files}, as_json)

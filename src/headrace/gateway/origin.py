@@ -5,7 +5,8 @@ page reaching the backend behind their back. A page can do so in two ways:
 
 - from its own origin: browsers then name it in `Origin`, which must be the one asked;
 - by making its own name resolve to this machine (DNS rebinding): the name asked for in `Host` is then a stranger's. A
-  backend that listens on loopback is only ever asked for by an address, or as localhost.
+  backend that listens on loopback is only ever asked for by an address, as localhost, or by the name that `up --host`
+  was given.
 
 What is no browser sends no Origin, and asks for the backend by the name that it was given.
 """
@@ -20,10 +21,14 @@ FUNCTION_URLS = "/_headrace/url/"  # made to be called by any page
 
 
 class Guard:
-    """Refuses requests that a page of another origin made. `loopback`: whether the backend listens there alone."""
+    """Refuses requests that a page of another origin made.
 
-    def __init__(self, *, loopback: bool) -> None:
+    `loopback`: whether the backend listens there alone; `name`: the host that it was told to listen on.
+    """
+
+    def __init__(self, *, loopback: bool, name: str = "") -> None:
         self._loopback = loopback
+        self._name = name.lower()
         self._known: set[str] = {""}
 
     def check(self, request: Request) -> None:
@@ -35,11 +40,12 @@ class Guard:
             _check_origin(request.headers["origin"], host)
 
     def _check_host(self, host: str) -> None:
-        if self._loopback and not is_local(f"//{host}"):
+        known = is_local(f"//{host}") or (self._name and host.lower().partition(":")[0] == self._name)
+        if self._loopback and not known:
             raise WireError(
                 "AccessDeniedException",
-                f"This backend is not called {host!r}: ask for it as 127.0.0.1 or localhost. Other names are refused, "
-                "so that no page on the web can pass itself off as it.",
+                f"This backend is not called {host!r}: ask for it as 127.0.0.1 or localhost, or start it with "
+                "--host and that name. Other names are refused, so that no page on the web can pass itself off as it.",
                 403,
             )
         if len(self._known) < KNOWN_MAX:
