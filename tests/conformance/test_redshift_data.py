@@ -308,14 +308,20 @@ def test_tables_and_columns_are_listed(client: Any) -> None:
         ("device_id", "varchar", 0), ("time", "timestamp", 0), ("id", "varchar", 0),
     ]  # fmt: skip
     assert columns[-1]["name"] == "temperature"
+    pages = client.get_paginator("describe_table").paginate(**PLACE, PaginationConfig={"PageSize": 7})
+    every = [(each["tableName"], each["name"]) for page in pages for each in page["ColumnList"]]
+    assert len(set(every)) == len(every) and {table for table, _ in every} == {each["name"] for each in found}
+    assert [name for table, name in every if table == "events"] == [each["name"] for each in columns]
+    assert client.describe_table(**PLACE, Schema="internal")["ColumnList"] == []
 
 
 def test_statements_are_listed_by_name_and_status(client: Any) -> None:
     for number in range(3):
         run(client, "SELECT 1", StatementName=f"mine-{number}")
     run(client, "SELECT nope", StatementName="mine-bad")
-    names = [each["StatementName"] for each in client.list_statements(StatementName="mine")["Statements"]]
-    assert names == ["mine-bad", "mine-2", "mine-1", "mine-0"]
+    for more, names in (({}, []), ({"Status": "ALL"}, ["mine-bad"])):  # those that have finished, unless told otherwise
+        found = client.list_statements(StatementName="mine", **more)["Statements"]
+        assert [each["StatementName"] for each in found] == [*names, "mine-2", "mine-1", "mine-0"]
     bad = client.list_statements(StatementName="mine", Status="FAILED")["Statements"]
     assert [each["StatementName"] for each in bad] == ["mine-bad"]
     assert client.list_statements(WorkgroupName="another")["Statements"] == []

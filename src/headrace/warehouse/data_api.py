@@ -31,7 +31,7 @@ from headrace.warehouse.answers import (
     token_of,
 )
 from headrace.warehouse.engine import Engine
-from headrace.warehouse.executor import Executor
+from headrace.warehouse.executor import Executor, Schema
 from headrace.warehouse.results import CSV, JSON, Result, Results
 from headrace.warehouse.statements import FINISHED, Part, Statement, Statements, Wanted
 from headrace.wire import WireError
@@ -187,7 +187,7 @@ class DataApi:
     async def _list_statements(self, asked: dict[str, Any], _: bool) -> Answer:
         if "ClusterIdentifier" in asked and "WorkgroupName" in asked:
             raise invalid("Only one of ClusterIdentifier and WorkgroupName can be specified.")
-        status = asked.get("Status", "ALL")
+        status = asked.get("Status", FINISHED)
         place = (
             f"cluster:{asked['ClusterIdentifier']}"
             if "ClusterIdentifier" in asked
@@ -289,19 +289,23 @@ class DataApi:
     async def _describe_table(self, asked: dict[str, Any], _: bool) -> Answer:
         _check_place(asked)
         _check_databases(asked)
-        table = asked.get("Table", "").lower()
         schema = await asyncio.to_thread(self._engine.schema)
-        if not table:
-            raise invalid("Table must be specified.")
-        columns = schema.get(table) if asked.get("Schema", tables.SCHEMA).lower() == tables.SCHEMA else None
-        if columns is None:
+        if asked.get("Schema", tables.SCHEMA).lower() != tables.SCHEMA:
+            schema = {}
+        if not asked.get("Table"):  # then of all
+            return paged("ColumnList", [each for table in sorted(schema) for each in _described(table, schema)], asked)
+        table = asked["Table"].lower()
+        if table not in schema:
             return {"TableName": asked["Table"], "ColumnList": []}  # as AWS answers
-        required = _required(table)
-        described = [
-            fields.column(name, kind).metadata(table, nullable=0 if name in required else 1)
-            for name, kind in columns.items()
-        ]
-        return {"TableName": table, **paged("ColumnList", described, asked)}
+        return {"TableName": table, **paged("ColumnList", _described(table, schema), asked)}
+
+
+def _described(table: str, schema: Schema) -> list[Answer]:
+    required = _required(table)
+    return [
+        fields.column(name, kind).metadata(table, nullable=0 if name in required else 1)
+        for name, kind in schema[table].items()
+    ]
 
 
 def _required(table: str) -> frozenset[str]:
