@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,17 @@ def test_a_statement_that_never_ends_fails_alone(tmp_path: Path) -> None:
         assert rows(client, "SELECT COUNT(*) FROM numbers") == [(1000,)]
 
 
+def test_no_result_is_kept_that_was_read_before_a_device_was_erased(server: WarehouseServer, client: Any) -> None:
+    slow = "SELECT COUNT(*) FROM numbers a, numbers b, numbers c WHERE c.n < 300 AND a.n + b.n + c.n = -1"
+    batch = client.batch_execute_statement(**PLACE, Sqls=["SELECT device_id FROM events", slow])["Id"]
+    while not client.describe_statement(Id=batch)["SubStatements"][0]["HasResultSet"]:
+        time.sleep(0.01)
+    server.rpc("erase", "pump-1")
+    told = wait(client, batch)
+    assert told["Status"] == "FAILED" and "erased" in told["Error"], told
+    assert not told["SubStatements"][0]["HasResultSet"]
+
+
 def test_a_statement_is_cancelled_running_or_waiting(client: Any) -> None:
     ids = [client.execute_statement(**PLACE, Sql=ENDLESS)["Id"] for _ in range(3)]
     for each in reversed(ids):
@@ -205,12 +217,26 @@ def test_unloaded_csv_is_copied_back_as_it_was(server: WarehouseServer, client: 
     assert both[0] == both[1]
 
 
+def test_an_empty_cell_is_an_empty_text_unless_copy_takes_it_as_null(client: Any) -> None:
+    place = "'s3://archive/unload/empty-' IAM_ROLE default FORMAT CSV"
+    run(client, f"UNLOAD ('SELECT 1 AS n, CAST(NULL AS VARCHAR(10)) AS t') TO {place}")
+    run(client, "CREATE TABLE cells (n BIGINT, t VARCHAR(10))")
+    for more in ("", "EMPTYASNULL"):
+        told = run(client, f"COPY cells FROM {place} {more}")
+        assert told["Status"] == FINISHED, told
+    assert sorted(rows(client, "SELECT t FROM cells"), key=str) == [("",), (None,)]
+
+
 @pytest.mark.parametrize(
     ("sql", "problem"),
     [
         ("COPY numbers FROM 's3://archive/nothing/' IAM_ROLE default FORMAT PARQUET", "does not exist"),
         ("COPY numbers FROM 's3://elsewhere/x' IAM_ROLE default FORMAT PARQUET", "no bucket"),
         ("COPY numbers FROM 's3://archive/../../../etc/passwd' IAM_ROLE default FORMAT CSV", "no place in a bucket"),
+        (
+            "COPY numbers FROM 's3://archive/unload/' IAM_ROLE default FORMAT CSV IGNOREHEADER one",
+            "IGNOREHEADER is 'one'",
+        ),
         ("UNLOAD ('SELECT 1') TO 's3://archive/../../x' IAM_ROLE default FORMAT CSV", "no place in a bucket"),
         ("UNLOAD ('SELECT 1') TO 's3://failures/x' IAM_ROLE default FORMAT CSV", "kept by Headrace"),
         ("UNLOAD ('SELECT 1') TO 's3://archive/catalogue/x' IAM_ROLE default FORMAT CSV", "kept by Headrace"),

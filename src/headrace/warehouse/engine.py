@@ -20,6 +20,8 @@ FILE = "warehouse.duckdb"
 INCOMING = "incoming"
 LOADED = "loaded"  # beside the file: what the last load found (`operations/load.py`)
 VERSION = 1
+STUCK_S = 30.0  # after the interruption of a statement, which takes effect between two chunks of rows
+_AGAIN_S = 0.05
 # What queries can't name: which files are loaded, numbers without a column, and writes that are done.
 _INTERNAL = (
     "CREATE SCHEMA IF NOT EXISTS internal",
@@ -92,8 +94,8 @@ class Engine:
         found = run("SELECT max(version) FROM internal.format").fetchall()[0][0]
         if found is None:
             (file.parent / LOADED).unlink(missing_ok=True)
-            run(f"INSERT INTO internal.format VALUES ({VERSION})")
             run(readings_view({}))
+            run(f"INSERT INTO internal.format VALUES ({VERSION})")  # last: a file without it is made anew
         elif found > VERSION:
             raise DataDirectoryError(
                 f"{file} was written by a newer Headrace (format {found}; this one knows {VERSION}).",
@@ -256,10 +258,6 @@ class Session:
             wanted.set()
             for timer in timers:
                 timer.cancel()
-
-
-_AGAIN_S = 0.05
-STUCK_S = 30.0  # after the interruption of a statement, which takes effect between two chunks of rows
 
 
 def readings_view(columns: dict[str, str]) -> str:

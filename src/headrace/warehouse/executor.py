@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace import clock
-from headrace.errors import HeadraceError, StorageError, UsageError
+from headrace.errors import Conflict, HeadraceError, StorageError, UsageError
 from headrace.warehouse import fields, tables
 from headrace.warehouse.engine import Engine, Interrupted, Session
 from headrace.warehouse.results import JSON, Results
@@ -212,6 +212,7 @@ class Executor:
             read_only = statement.read_only or (len(parts) == 1 and one.kind == "query")
             with self._session(statement) as session, self._transfer.folder() as folder:
                 run = _Transaction(statement, session, folder)
+                cleared = self._results.cleared
                 with session.transaction(read_only=read_only):
                     for number, part in parts:
                         if part is not current:
@@ -221,6 +222,8 @@ class Executor:
                         part.status, part.updated_ms = STARTED, self._now_ms()
                         self._part(run, number, part, one)
                         part.duration_ns = _now_ns() - began_ns
+                    if self._results.cleared != cleared:
+                        raise Conflict("A device was erased while the statement ran.", "Run it again.")
                     if run.wrote:
                         session.run("INSERT INTO internal.committed VALUES (?)", [mark])
                 if run.altered:

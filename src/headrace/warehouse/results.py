@@ -5,14 +5,16 @@ is kept with the statement. Files are removed with their statements; where all o
 first.
 """
 
-from collections.abc import Callable, Iterator
+import contextlib
+import threading
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from headrace import disk
-from headrace.errors import NotFound, StorageError, UsageError
+from headrace.errors import Conflict, NotFound, StorageError, UsageError
 from headrace.warehouse.fields import Column, csv_text, encoder
 
 PAGE_BYTES = 1_000_000
@@ -41,13 +43,19 @@ class Results:
         self._folder = folder
         self._result_bytes_max = result_bytes_max
         self._all_bytes_max = all_bytes_max
+        self._all_bytes = all_bytes_max  # as far as known; found out when it seems to be too much
+        self._lock = threading.Lock()  # for making room
+        self.cleared = 0  # how often `clear` was called
 
     def write(
         self, statement: str, columns: list[Column], fetch: Callable[[int], list[tuple[Any, ...]]], form: str
     ) -> Result:
-        """Write the rows that `fetch` gives until it gives none; raises UsageError for too much of them."""
+        """Write the rows that `fetch` gives until it gives none.
+
+        Raises UsageError for too much of them, Conflict if the result was removed while it was written.
+        """
         path = self._path(statement)
-        result = Result(columns, 0, 0, [], form)
+        result, cleared = Result(columns, 0, 0, [], form), self.cleared
         try:
             with path.open("wb") as file:
                 for page, rows in self._pages(columns, fetch, form):
@@ -60,6 +68,8 @@ class Results:
                             "Select less (LIMIT, GROUP BY), or write it to files: UNLOAD ('select …') TO 's3://archive/…'.",
                         )
                     file.write(page)
+            if self.cleared != cleared:
+                raise Conflict("The result was removed while it was written.", "Run the statement again.")
             disk.sync_file(path)
         except OSError as error:
             path.unlink(missing_ok=True)
@@ -67,7 +77,10 @@ class Results:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        self._make_room(path)
+        with self._lock:
+            self._all_bytes += result.bytes
+            if self._all_bytes > self._all_bytes_max:
+                self._make_room(path)
         return result
 
     def _pages(
@@ -107,25 +120,35 @@ class Results:
         return found
 
     def remove(self, statement: str) -> None:
-        """Remove the results of a statement, or the one of a batch's part; missing ones are fine."""
-        for path in [self._path(statement), *self._folder.glob(f"{statement}.*")]:
-            path.unlink(missing_ok=True)
+        """Remove the result of a statement, or the one of a batch's part; a missing one is fine."""
+        self._path(statement).unlink(missing_ok=True)
 
-    def keep(self, statements: set[str]) -> None:
-        """Remove the results of all other statements."""
+    def forget(self, statements: Container[str]) -> None:
+        """Remove the results of statements, and those of batches' parts."""
         for path in self._folder.iterdir():
-            if path.name.replace(".", ":") not in statements:
+            if path.name.partition(".")[0] in statements:
                 path.unlink(missing_ok=True)
 
+    def clear(self) -> None:
+        """Remove all results; what is written now is not kept either."""
+        self.cleared += 1
+        for path in self._folder.iterdir():
+            path.unlink(missing_ok=True)
+
     def _make_room(self, newest: Path) -> None:
-        files = sorted((path.stat().st_mtime_ns, path.stat().st_size, path) for path in self._folder.iterdir())
-        total = sum(size for _, size, _ in files)
-        for _, size, path in files:
-            if total <= self._all_bytes_max:
+        """Remove the oldest results until the others have room; others may be removed, or written, meanwhile."""
+        files = []
+        for path in self._folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found = path.stat()
+                files.append((found.st_mtime_ns, found.st_size, path))
+        self._all_bytes = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if self._all_bytes <= self._all_bytes_max:
                 return
             if path != newest:
                 path.unlink(missing_ok=True)
-                total -= size
+                self._all_bytes -= size
 
     def _path(self, statement: str) -> Path:
         return self._folder / statement.replace(":", ".")

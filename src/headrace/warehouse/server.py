@@ -26,7 +26,7 @@ import msgspec
 
 from headrace import clock, rpc
 from headrace.archive.base import Bucket
-from headrace.errors import UsageError
+from headrace.errors import HeadraceError, UsageError
 from headrace.settings import Layout
 from headrace.warehouse import dialect, loading
 from headrace.warehouse.answers import Missing
@@ -44,7 +44,6 @@ FORGET_S = 600.0
 NICE = 10  # what devices wait for goes first
 _OTHER_MB = 1024  # of the process, beside twice what DuckDB may have
 _OOM_SCORE = "900"  # of -1000 to 1000: if memory is short, the system ends this process and not the gateway
-
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +132,7 @@ class Warehouse:
 
     def _erase(self, device: str) -> dict[str, int]:
         deleted = self._loading.erase(device)
-        self._results.keep(set())  # they may show the device
+        self._results.clear()  # they may show the device
         return deleted
 
     def _threaded(self, work: Callable[[Any], Any], kind: Any) -> Callable[[msgspec.Raw], Awaitable[Any]]:
@@ -171,8 +170,10 @@ class Warehouse:
             await asyncio.to_thread(self._forget)
 
     def _forget(self) -> None:
-        for statement in self._statements.forget(self._now_ms() - KEPT_MS):
-            self._results.remove(statement)
+        try:
+            self._results.forget(self._statements.forget(self._now_ms() - KEPT_MS))
+        except HeadraceError as error:  # the disk is full, perhaps: they are kept until it is not
+            _log.warning("Statements that are over can't be forgotten: %s", error)
 
 
 def settings_of(environment: Mapping[str, str]) -> Settings:

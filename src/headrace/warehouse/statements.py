@@ -158,12 +158,12 @@ class Statements:
             sql = f"SELECT number, body FROM statements WHERE status IN ({marks}) ORDER BY number"
             return [_statement(row) for row in self._db.execute(sql, ACTIVE).fetchall()]
 
-    def forget(self, before_ms: int) -> list[str]:
-        """Forget statements that ended and are older; return their ids."""
+    def forget(self, before_ms: int) -> set[str]:
+        """Forget statements that ended and are older; return their ids. Raises StorageError."""
         marks = ", ".join("?" * len(ACTIVE))
-        with self._lock:
+        with self._lock, _durable():
             sql = f"DELETE FROM statements WHERE created_ms < ? AND status NOT IN ({marks}) RETURNING id"
-            return [row[0] for row in self._db.execute(sql, (before_ms, *ACTIVE)).fetchall()]
+            return {row[0] for row in self._db.execute(sql, (before_ms, *ACTIVE)).fetchall()}
 
     def close(self) -> None:
         """Close the file."""

@@ -26,9 +26,9 @@ OBJECTS_MAX = 10_000  # of one COPY
 RESERVED = ("raw/", "events/", "catalogue/", "reports/", "bills/", "jobs/", "work/", "load/")
 PARQUET, CSV = "PARQUET", "CSV"
 _URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]*)/(.*)", re.DOTALL)
-_IGNORED = frozenset({"IAM_ROLE", "CREDENTIALS", "REGION", "COMPUPDATE", "STATUPDATE", "FORMAT", "CLEANPATH"})
+_IGNORED = frozenset({"IAM_ROLE", "REGION", "COMPUPDATE", "STATUPDATE", "FORMAT", "CLEANPATH"})
 _MANIFEST = frozenset({"MANIFEST"})
-_COPY_CSV = frozenset({"IGNOREHEADER", "DELIMITER", "GZIP", "ZSTD", "EMPTYASNULL", "QUOTE"})
+_COPY_CSV = frozenset({"IGNOREHEADER", "DELIMITER", "GZIP", "ZSTD", "EMPTYASNULL"})
 _UNLOAD = frozenset({"HEADER", "DELIMITER", "ALLOWOVERWRITE", "PARALLEL", "GZIP", "ZSTD", "EXTENSION"})
 
 Options = Mapping[str, str | None]
@@ -201,13 +201,14 @@ def _check_options(what: str, form: str, options: Options, known: frozenset[str]
 def _read_csv(files: Sequence[str], types: Mapping[str, str], options: Options) -> str:
     """Return the SELECT that reads CSV as Redshift does: an empty cell is null, but of text it is empty text."""
     columns = ", ".join(f"{text(name)}: 'VARCHAR'" for name in types)
-    skip = int(options.get("IGNOREHEADER") or 0)
+    skip = options.get("IGNOREHEADER") or "0"
+    if not skip.isascii() or not skip.isdigit():
+        raise UsageError(f"IGNOREHEADER is {skip!r}.", "Write how many lines to leave out, like IGNOREHEADER 1.")
     packing = "gzip" if "GZIP" in options else "zstd" if "ZSTD" in options else "none"
-    quote = text(options.get("QUOTE") or '"')
     values = ", ".join(_cell(name, kind, keeps_empty="EMPTYASNULL" not in options) for name, kind in types.items())
     return (
         f"SELECT {values} FROM read_csv({_list(files)}, columns = {{{columns}}}, auto_detect = false, header = false, "
-        f"skip = {skip}, delim = {text(options.get('DELIMITER') or ',')}, quote = {quote}, escape = {quote}, "
+        f"skip = {skip}, delim = {text(options.get('DELIMITER') or ',')}, quote = '\"', escape = '\"', "
         f"nullstr = '', compression = '{packing}')"
     )
 

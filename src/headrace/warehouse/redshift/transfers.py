@@ -16,7 +16,7 @@ _COPY_OPTIONS = {
         ("IAM_ROLE", "FORMAT", "REGION", "IGNOREHEADER", "DELIMITER", "NULL", "TIMEFORMAT", "DATEFORMAT"), True
     ),
     **dict.fromkeys(("STATUPDATE", "COMPUPDATE"), True),
-    **dict.fromkeys(("MANIFEST", "GZIP", "ZSTD"), False),
+    **dict.fromkeys(("MANIFEST", "GZIP", "ZSTD", "EMPTYASNULL"), False),
 }
 _UNLOAD_OPTIONS = {
     **dict.fromkeys(("IAM_ROLE", "FORMAT", "REGION", "PARALLEL", "MAXFILESIZE", "DELIMITER", "EXTENSION"), True),
