@@ -52,7 +52,10 @@ def routed(**headers: str) -> tuple[Response, dict[str, object]]:
 
 
 async def _call(router: Router, request: Request) -> Response:
-    return await router(request)
+    try:
+        return await router(request)
+    except Exception as error:
+        return router.failed(request, error)
 
 
 @pytest.mark.parametrize("kind", ERRORS)

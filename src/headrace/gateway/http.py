@@ -1,7 +1,9 @@
 """The HTTP/1.1 server: a hand-written asyncio protocol over httptools.
 
 It hands whole requests to one handler, one at a time per connection, so that answers to pipelined requests keep their
-order. Everything has a bound: the head, the body, the requests read ahead, and the time a connection may say nothing.
+order. An answer that is a future already is waited for as it is: a task for each would cost a small request, such as a
+single put, as much as reading it does. Everything has a bound: the head, the body, the requests read ahead, and the
+time a connection may say nothing.
 """
 
 import asyncio
@@ -11,6 +13,7 @@ import logging
 import random
 import socket
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -32,9 +35,11 @@ _LINGER_S = 2.0  # how long the rest of a refused request is read and dropped, s
 _H2_PREFACE = b"PRI * HTTP/2"
 REQUEST_ID = "x-amzn-RequestId"  # every answer has one
 
-_CLOSE = "Connection: close\r\n"
+_CLOSE = b"Connection: close\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+
+Failed = Callable[[Request, Exception], Response]
 
 _log = logging.getLogger(__name__)
 
@@ -59,22 +64,25 @@ class _Refused(Exception):
 class _Shared:
     """What the connections of a server have in common."""
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+    def __init__(self, handler: Handler, failed: Failed | None, limits: Limits) -> None:
         self.handler = handler
+        self.failed = failed
         self.limits = limits
         self.loop = asyncio.get_running_loop()
         self.connections: set[_Connection] = set()
         self.stopping = False
         self.header_names: dict[bytes, str] = {}
         self._date_s = 0
-        self._date = ""
+        self._heads: dict[tuple[int, str], str] = {}
 
-    def date(self) -> str:
-        """Return the Date header's value; it is made once a second."""
+    def head(self, status: int, content_type: str) -> str:
+        """Return how an answer's head begins: what it has in common with all of its kind, in the same second."""
         now_s = clock.now_ms() // 1000
         if now_s != self._date_s:
-            self._date_s, self._date = now_s, formatdate(now_s, usegmt=True)
-        return self._date
+            self._date_s = now_s
+            self._heads.clear()
+        kind = status, content_type
+        return self._heads.get(kind) or self._heads.setdefault(kind, _head(status, content_type, now_s))
 
     def header_name(self, name: bytes) -> str:
         """Return a header's name in lower case, and remember it among `header_names` while they are few."""
@@ -82,6 +90,12 @@ class _Shared:
         if len(self.header_names) < 256:
             self.header_names[name] = known
         return known
+
+
+def _head(status: int, content_type: str, now_s: int) -> str:
+    line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status\r\n"
+    kind = f"Content-Type: {content_type}\r\n" if content_type else ""
+    return f"{line}{kind}Date: {formatdate(now_s, usegmt=True)}\r\n"
 
 
 _id_start = str(uuid4())[:24]
@@ -94,7 +108,7 @@ def request_id() -> str:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: the parser's callbacks build requests, `_answer` hands them over one by one."""
+    """One connection: the parser's callbacks build requests, `_next` hands them over one by one."""
 
     def __init__(self, shared: _Shared) -> None:
         self._shared = shared
@@ -103,11 +117,12 @@ class _Connection(asyncio.Protocol):
         self._peer = ""
         self._waiting: deque[tuple[Request, bool]] = deque()  # (request, keep the connection afterwards)
         self._waiting_bytes = 0
-        self._task: asyncio.Task[None] | None = None
+        self._request: Request | None = None  # that is being answered
+        self._keep = True  # the connection, after that answer
         self._paused = False
-        self._writable: asyncio.Future[None] | None = None
+        self._full = False  # the client doesn't read its answers as fast as they are made
         self._dropping = False  # an answer that ends the connection is on its way: what still comes is not read
-        self._ending: asyncio.Task[None] | None = None
+        self._refusal: Response | None = None  # what that answer is, where the client is to read why
         self._ended = False  # the client sends no more
         self._active_s = shared.loop.time()
         self._first = True
@@ -130,19 +145,18 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.connections.discard(self)
         self._waiting.clear()
-        self.resume_writing()
 
     def pause_writing(self) -> None:
-        self._writable = self._shared.loop.create_future()
+        self._full = True
 
     def resume_writing(self) -> None:
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
+        self._full = False
+        if self._request is None:
+            self._next()
 
     def eof_received(self) -> bool:
         self._ended = True
-        return self._task is not None  # a client that has sent all it wants still gets its answers
+        return self.busy  # a client that has sent all it wants still gets its answers
 
     def data_received(self, data: bytes) -> None:
         self._active_s = self._shared.loop.time()
@@ -213,7 +227,7 @@ class _Connection(asyncio.Protocol):
             return
         if int(self._headers.get("content-length", 0)) > BODY_BYTES_MAX:
             raise self._too_large()
-        if "expect" in self._headers and self._headers["expect"].lower() == "100-continue" and self._task is None:
+        if "expect" in self._headers and self._headers["expect"].lower() == "100-continue" and not self.busy:
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
@@ -225,7 +239,7 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._parser.should_upgrade():
             return  # only its head was read: see _without_upgrade
-        path, _, query = self._url.decode("latin-1").partition("?")
+        path, _, query = self._url.decode("latin-1").partition("?") if self._url != b"/" else ("/", "", "")
         if path[:1] != "/" and "://" in path:  # the absolute form, as proxies are sent it
             path = "/" + path.partition("://")[2].partition("/")[2]
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -236,8 +250,8 @@ class _Connection(asyncio.Protocol):
         self._body = []
         self._body_bytes = self._raw_bytes = 0
         self._within = False
-        if self._task is None:
-            self._task = self._shared.loop.create_task(self._answer())
+        if self._request is None and not self._full:
+            self._next()
         elif len(self._waiting) >= READ_AHEAD_REQUESTS or self._waiting_bytes >= READ_AHEAD_BYTES:
             self._pause()
 
@@ -246,40 +260,52 @@ class _Connection(asyncio.Protocol):
 
     # --- answering ---
 
-    async def _answer(self) -> None:
-        """Answer what is waiting, in order."""
+    def _next(self) -> None:
+        """Hand over the next request that is waiting; its answer calls `_answered`."""
+        if not self._waiting or self._transport.is_closing():
+            return
+        request, self._keep = self._waiting.popleft()
+        self._waiting_bytes -= len(request.body)
+        self._request = request
+        if self._paused and len(self._waiting) < READ_AHEAD_REQUESTS // 2:
+            self._resume()
         try:
-            while self._waiting and not self._transport.is_closing():
-                request, keep = self._waiting.popleft()
-                self._waiting_bytes -= len(request.body)
-                response = await self._shared.handler(request)
-                keep = keep and not self._shared.stopping
-                self._send(response, keep, head_only=request.method == "HEAD")
-                self._active_s = self._shared.loop.time()
-                if not keep:
-                    self._dropping = True
-                    self._transport.close()
-                    return
-                if self._paused and len(self._waiting) < READ_AHEAD_REQUESTS // 2:
-                    self._resume()
-                if self._writable is not None:
-                    await self._writable
-        except Exception:
+            answer = self._shared.handler(request)
+        except Exception as error:
+            answer = self._shared.loop.create_future()
+            answer.set_exception(error)
+        future = answer if asyncio.isfuture(answer) else asyncio.ensure_future(answer)
+        future.add_done_callback(self._answered)
+
+    def _answered(self, answer: asyncio.Future[Response]) -> None:
+        request, self._request = self._request, None
+        assert request is not None
+        try:
+            response = _result(answer, request, self._shared.failed)
+            keep = self._keep and not self._shared.stopping
+            self._send(response, keep, head_only=request.method == "HEAD")
+        except BaseException:
             _log.exception("An answer failed; its connection is closed")
             self._transport.abort()
-        finally:
-            self._task = None
-            if self._ended:
-                self._transport.close()
+            return
+        self._active_s = self._shared.loop.time()
+        if not keep:
+            self._dropping = True
+            self._transport.close()
+        elif self._waiting:
+            if not self._full:
+                self._next()
+        elif self._refusal is not None:
+            self._end(self._refusal)
+        elif self._ended:
+            self._transport.close()
 
     def _send(self, response: Response, keep: bool, *, head_only: bool = False) -> None:
         if self._transport.is_closing():
             return
         status, body, content_type, headers = response
         bare = status in (204, 304)
-        head = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status\r\n"
-        if content_type:
-            head += f"Content-Type: {content_type}\r\n"
+        head = self._shared.head(status, content_type)
         if not bare:
             head += f"Content-Length: {len(body)}\r\n"
         named = False
@@ -291,8 +317,7 @@ class _Connection(asyncio.Protocol):
             named = named or name == REQUEST_ID
         if not named:
             head += f"{REQUEST_ID}: {request_id()}\r\n"
-        head += f"Date: {self._shared.date()}\r\n{'' if keep else _CLOSE}\r\n"
-        first = head.encode("latin-1", "replace")
+        first = head.encode("latin-1", "replace") + (b"\r\n" if keep else _CLOSE)
         if head_only or bare:
             self._transport.write(first)
         elif len(body) < 65536:
@@ -303,13 +328,12 @@ class _Connection(asyncio.Protocol):
     def _refuse(self, refused: _Refused) -> None:
         """Answer an unreadable request after those before it, and close."""
         self._dropping = True
-        body = msgspec.json.encode({"message": refused.message})
-        self._ending = self._shared.loop.create_task(self._end(Response(refused.status, body)))
+        self._refusal = Response(refused.status, msgspec.json.encode({"message": refused.message}))
+        if not self.busy:
+            self._end(self._refusal)
 
-    async def _end(self, response: Response) -> None:
-        if self._task is not None:
-            await asyncio.wait((self._task,))
-        self._send(response, keep=False)
+    def _end(self, refusal: Response) -> None:
+        self._send(refusal, keep=False)
         if self._transport.is_closing():
             return
         # Closing on unread data would destroy the answer under way: read on for a moment.
@@ -332,15 +356,15 @@ class _Connection(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is being answered."""
-        return self._task is not None
+        """Whether a request is being answered, or waits for that."""
+        return self._request is not None or bool(self._waiting)
 
     def sweep(self, now_s: float) -> None:
         """Close if it has been silent for too long: idle, in the middle of a request, or not reading its answer."""
         silent_s = now_s - self._active_s
-        if self._writable is not None and silent_s > self._shared.limits.request_s:
+        if self._full and silent_s > self._shared.limits.request_s:
             self._transport.abort()
-        if self._task is not None or self._dropping:
+        if self.busy or self._dropping:
             return
         if self._within and silent_s > self._shared.limits.request_s:
             self._refuse(_Refused(408, "The request did not arrive whole in time."))
@@ -349,7 +373,7 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close: at once if a request is under way, else once what is written has left."""
-        if self._task is not None:
+        if self.busy:
             self._transport.abort()
         else:
             self._transport.close()
@@ -392,11 +416,22 @@ class HttpServer:
                 connection.sweep(now_s)
 
 
-async def start(router: Handler, listening: socket.socket, limits: Limits | None = None) -> HttpServer:
-    """Accept connections on `listening` (see `listener.py`) and hand every request to `router`.
+def _result(answer: asyncio.Future[Response], request: Request, failed: Failed | None) -> Response:
+    try:
+        return answer.result()
+    except Exception as error:
+        if failed is None:
+            raise
+        return failed(request, error)
 
-    It answers every request; what it raises closes the connection.
+
+async def start(
+    handler: Handler, listening: socket.socket, limits: Limits | None = None, *, failed: Failed | None = None
+) -> HttpServer:
+    """Accept connections on `listening` (see `listener.py`) and hand every request to `handler`.
+
+    What the handler or its answer raises is `failed`'s to answer; without one it closes the connection.
     """
-    shared = _Shared(router, limits or Limits())
+    shared = _Shared(handler, failed, limits or Limits())
     server = await shared.loop.create_server(lambda: _Connection(shared), sock=listening, backlog=1024)
     return HttpServer(shared, server, listening.getsockname()[1])

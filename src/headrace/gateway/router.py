@@ -5,7 +5,7 @@ mapped here, once, so that handlers stay short.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 import msgspec
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class Router:
-    """Hands requests to handlers; is a handler itself, and never raises."""
+    """Hands requests to handlers; is a handler itself. What goes wrong is `failed`'s to answer."""
 
     def __init__(
         self, targets: Mapping[str, Handler], paths: Sequence[tuple[str, Handler]], guard: Guard | None = None
@@ -39,18 +39,17 @@ class Router:
         self._targets = dict(targets)
         self._paths = sorted(paths, key=lambda each: -len(each[0]))
 
-    async def __call__(self, request: Request) -> Response:
-        """Answer a request."""
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        """Return the answer of the handler that a request is for; raises WireError if there is none."""
+        self._guard.check(request)
         target = request.headers.get("x-amz-target")
-        try:
-            self._guard.check(request)
-            if target is not None:
-                return await self._by_target(request, target)
-            return await self._by_path(request)
-        except Exception as error:
-            return error_response(error, json_1_1=target is not None)
+        return self._by_path(request) if target is None else self._by_target(request, target)
 
-    async def _by_target(self, request: Request, target: str) -> Response:
+    def failed(self, request: Request, error: Exception) -> Response:
+        """Return the answer to a request whose handling raised `error`."""
+        return error_response(error, json_1_1="x-amz-target" in request.headers)
+
+    def _by_target(self, request: Request, target: str) -> Awaitable[Response]:
         handler = self._targets.get(target[: target.find(".") + 1])
         if handler is None:
             served = ", ".join(f"{prefix}*" for prefix in sorted(self._targets))
@@ -61,12 +60,15 @@ class Router:
                 "CBOR is not spoken here yet: send application/x-amz-json-1.1 (Java: set AWS_CBOR_DISABLE=true).",
                 415,
             )
-        return await handler(request)
+        return handler(request)
 
-    async def _by_path(self, request: Request) -> Response:
+    def _by_path(self, request: Request) -> Awaitable[Response]:
         for prefix, handler in self._paths:
             if _fits(request.path, prefix):
-                return await handler(request)
+                return handler(request)
+        return self._nobody(request)
+
+    async def _nobody(self, request: Request) -> Response:
         if request.path == "/" and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             return Response(302, content_type="", headers=(("Location", CONSOLE_PATH),))
         served = [f"X-Amz-Target: {prefix}*" for prefix in sorted(self._targets)]

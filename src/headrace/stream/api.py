@@ -60,13 +60,16 @@ class Kinesis:
             "RemoveTagsFromStream": self._named(manages.remove_tags),
         }
 
-    async def handle(self, request: Request) -> Response:
+    def handle(self, request: Request) -> Awaitable[Response]:
         """Answer one request; raises WireError, and StorageError where the disk refuses."""
         operation = request.headers["x-amz-target"][len(TARGET) :]
+        if operation == "PutRecord":
+            return self._puts.put_record(request.body)
+        return self._answer(operation, request)
+
+    async def _answer(self, operation: str, request: Request) -> Response:
         if operation == "PutRecords":
             return Response(200, await self._puts.put_records(request.body), AMZ_JSON_1_1)
-        if operation == "PutRecord":
-            return Response(200, await self._puts.put_record(request.body), AMZ_JSON_1_1)
         run = self._operations.get(operation)
         if run is None:
             raise self._unknown(operation)

@@ -1,7 +1,8 @@
 """One stream's log: a single writer that acknowledges after the sync.
 
-Appends that arrive while a commit is under way form the next group; a group costs one write and one sync, in a thread
-of its own. Numbers are given when a group is written, so one that the disk refuses leaves no hole.
+Appends that arrive while a commit is under way form the next group; a group costs one write and one sync. The kernel
+syncs while the event loop goes on (`aio.py`), a thread where it can't; what takes longer is done in that thread too.
+Numbers are given when a group is written, so one that the disk refuses leaves no hole.
 """
 
 import asyncio
@@ -12,16 +13,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from headrace import clock
-from headrace.disk import DISK, Disk, locked, make_folder, storage_error
+from headrace import aio, clock
+from headrace.disk import DISK, Disk, OsFile, locked, make_folder, storage_error
 from headrace.errors import HeadraceError, StorageError, Throttled, UsageError
 from headrace.stream import recovery, segment
 from headrace.stream.board import FILE as BOARD_FILE
 from headrace.stream.board import Board
 from headrace.stream.segment import Damage, Part
-from headrace.stream.writer import Committed, Writer, segment_bases, segment_path
+from headrace.stream.writer import Writer, Written, segment_bases, segment_path
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_AGE_MS = 3_600_000
@@ -32,9 +33,10 @@ T = TypeVar("T")
 
 
 class Appended(NamedTuple):
-    """An acknowledged append: per shard the number of its first record there, and when its records arrived.
+    """An acknowledged append: per shard the number of its first record there, and when records arrived there.
 
-    An append's records of one shard have dense numbers, in the order they were given.
+    An append's records of one shard have dense numbers, in the order they were given. `arrival_ms` may have further
+    shards.
     """
 
     first_number: dict[int, int]
@@ -74,10 +76,18 @@ class Stats:
     throttled: int = 0
 
 
+class _Waiting(NamedTuple):
+    """Who waits for an append: its future, how its answer is made, and per shard its place in the group."""
+
+    future: asyncio.Future[Any]
+    answer: Callable[[Appended], Any]
+    places: dict[int, int]
+
+
 @dataclass
 class _Group:
     parts: dict[int, Part] = field(default_factory=dict)
-    waiting: list[tuple[asyncio.Future[Appended], dict[int, int]]] = field(default_factory=list)
+    waiting: list[_Waiting] = field(default_factory=list)
     bytes: int = 0
 
 
@@ -111,8 +121,11 @@ class Log:
         self._pending_bytes_max = pending_bytes_max
         self._group = _Group()
         self._waiting_bytes = 0
-        self._busy = False
+        self._busy = False  # with a group
+        self._kernel: aio.KernelSync | None = None
+        self._by_thread = False  # how groups are synced
         self._closed = False
+        self._drained: asyncio.Future[None] | None = None
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"log {folder.name}", daemon=True)
         self._thread.start()
@@ -173,16 +186,16 @@ class Log:
         return self._first_position
 
     def append(self, entries: Sequence[Entry]) -> asyncio.Future[Appended]:
-        """Append records in order; see `append_parts`."""
+        """Append records in order; the future's value says where they are. See `append_parts`."""
         parts: dict[int, Part] = {}
         for shard, key, data in entries:
             keys, datas = parts.get(shard) or parts.setdefault(shard, Part([], []))
             keys.append(key)
             datas.append(data)
-        return self.append_parts(parts)
+        return self.append_parts(parts, _itself)
 
-    def append_parts(self, parts: dict[int, Part]) -> asyncio.Future[Appended]:
-        """Append records that are sorted by shard already; the future resolves when they are on the medium.
+    def append_parts(self, parts: dict[int, Part], answer: Callable[[Appended], T]) -> asyncio.Future[T]:
+        """Append records that are sorted by shard already; `answer` makes the future's value when they are durable.
 
         The parts are the log's from then on, and none is empty. It fails with StorageError if the disk refused: none
         of the records then counts, and appending works again as soon as the disk does. Raises UsageError for a shard
@@ -195,9 +208,9 @@ class Log:
         if self._waiting_bytes + size > self._pending_bytes_max and self._waiting_bytes:
             raise Throttled("Too many bytes wait for the disk.", "Try again with backoff.")
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Appended] = loop.create_future()
+        future: asyncio.Future[T] = loop.create_future()
         if not parts:
-            future.set_result(Appended({}, {}))
+            future.set_result(answer(Appended({}, {})))
             return future
         group = self._group
         places = {}
@@ -209,7 +222,7 @@ class Log:
                 whole.datas.extend(part.datas)
         group.bytes += size
         self._waiting_bytes += size
-        group.waiting.append((future, places))
+        group.waiting.append(_Waiting(future, answer, places))
         if len(group.waiting) == 1 and not self._busy:
             loop.call_soon(self._start, loop)  # what else comes in this turn of the loop joins the group
         return future
@@ -259,44 +272,85 @@ class Log:
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._busy or not self._group.waiting:
             return
-        group, self._group = self._group, _Group()
         self._busy = True
-        self._jobs.put(lambda: self._commit(loop, group))
+        now_ms = self._now_ms()
+        if self._writer.has_room(now_ms):
+            self._write(loop, now_ms)
+        else:
+            started = loop.create_task(self._in_thread(lambda: self._writer.start_segment(now_ms)))
+            started.add_done_callback(lambda done: self._write(loop, now_ms, done.exception()))
+
+    def _write(self, loop: asyncio.AbstractEventLoop, now_ms: int, error: BaseException | None = None) -> None:
+        """Write the group that has formed, and begin its sync; `error` is why it can't be."""
+        group, self._group = self._group, _Group()
+        try:
+            if error is not None:
+                raise error
+            written = self._writer.write(group.parts, now_ms)
+            self._sync(loop, lambda error: self._synced(loop, group, written, error))
+        except Exception as failure:
+            self._finish(loop, group, None, failure)
+
+    def _sync(self, loop: asyncio.AbstractEventLoop, done: Callable[[OSError | None], None]) -> None:
+        file = self._writer.file
+        assert file is not None
+        if isinstance(file, OsFile) and not self._by_thread:
+            try:
+                self._kernel_of(loop).start(file.fd, done)
+            except OSError:
+                self._by_thread = True
+            else:
+                return
+        self._jobs.put(lambda: _tell(loop, done, _failure_of(file.sync)))
+
+    def _kernel_of(self, loop: asyncio.AbstractEventLoop) -> aio.KernelSync:
+        if self._kernel is None or self._kernel.loop is not loop:
+            if self._kernel is not None:
+                self._kernel.close()
+            self._kernel = aio.KernelSync(loop)
+        return self._kernel
+
+    def _synced(self, loop: asyncio.AbstractEventLoop, group: _Group, written: Written, error: OSError | None) -> None:
+        if error is not None and not self._by_thread and aio.is_unknown(error):
+            self._by_thread = True
+            self._sync(loop, lambda error: self._synced(loop, group, written, error))
+            return
+        try:
+            self._writer.synced(written, error)
+        except Exception as failure:
+            self._finish(loop, group, None, failure)
+        else:
+            self._finish(loop, group, written, None)
 
     def _finish(
-        self, loop: asyncio.AbstractEventLoop, group: _Group, committed: Committed | None, error: BaseException | None
+        self, loop: asyncio.AbstractEventLoop, group: _Group, written: Written | None, error: Exception | None
     ) -> None:
         self._busy = False
         self._waiting_bytes -= group.bytes
-        if self._group.waiting:
-            self._start(loop)  # the disk works while the answers are written
-        if committed is not None:
+        self._start(loop)  # the disk works while the answers are written
+        if written is None:
+            for future, _, _ in group.waiting:
+                _fail(future, _copy(error))
+        else:
             self.stats.commits += 1
             self.stats.bytes += group.bytes
             self.stats.records += sum(len(part.keys) for part in group.parts.values())
-        for future, places in group.waiting:
-            if future.done():  # its caller went away
-                continue
-            if committed is None:
-                future.set_exception(_copy(error))
-                continue
-            first, arrival = committed.first_number, committed.arrival_ms
-            future.set_result(
-                Appended(
-                    {shard: first[shard] + place for shard, place in places.items()},
-                    {shard: arrival[shard] for shard in places},
-                )
-            )
+            _answer(group.waiting, written)
+        if self._drained is not None and not self._busy:
+            _resolve(self._drained, None)
 
     async def _stop(self, last: Callable[[], None]) -> None:
         if self._closed:
             return
         self._closed = True
-        while self._busy or self._group.waiting:
-            await self._in_thread(lambda: None)  # it comes after the commit under way
+        if self._busy or self._group.waiting:
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
         try:
             await self._in_thread(last)
         finally:
+            if self._kernel is not None:
+                self._kernel.close()
             self._jobs.put(None)
             self._thread.join()
             self._held.close()
@@ -309,27 +363,18 @@ class Log:
             try:
                 result = call()
             except BaseException as error:
-                loop.call_soon_threadsafe(_fail, future, error)
+                _tell(loop, lambda error=error: _fail(future, error))
             else:
-                loop.call_soon_threadsafe(_resolve, future, result)
+                _tell(loop, lambda: _resolve(future, result))
 
         self._jobs.put(work)
         return await future
 
-    # -- in the thread: it alone touches the writer and the files
+    # -- in the thread
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
-
-    def _commit(self, loop: asyncio.AbstractEventLoop, group: _Group) -> None:
-        committed, failure = None, None
-        try:
-            committed = self._writer.commit(group.parts, self._now_ms())
-        except BaseException as error:
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            loop.call_soon_threadsafe(self._finish, loop, group, committed, failure)
 
     def _trim(self, before_ms: int, low_position: int) -> list[Removed]:
         removed: list[Removed] = []
@@ -386,6 +431,41 @@ def _remove_all(folder: Path, disk: Disk) -> None:
         disk.remove(segment_path(folder, base))
     disk.remove(folder / BOARD_FILE)
     disk.sync_folder(folder)
+
+
+def _itself(appended: Appended) -> Appended:
+    return appended
+
+
+def _answer(waiting: list[_Waiting], written: Written) -> None:
+    """Resolve the futures of a group that is on the medium."""
+    first, arrival_ms = written.first_number, written.arrival_ms
+    for future, answer, places in waiting:
+        if future.done():  # its caller went away
+            continue
+        if len(places) == 1:  # as a single put's
+            ((shard, place),) = places.items()
+            numbers = {shard: first[shard] + place}
+        else:
+            numbers = {shard: first[shard] + place for shard, place in places.items()}
+        try:
+            future.set_result(answer(Appended(numbers, arrival_ms)))
+        except Exception as error:
+            future.set_exception(error)
+
+
+def _failure_of(call: Callable[[], None]) -> OSError | None:
+    try:
+        call()
+    except OSError as error:
+        return error
+    return None
+
+
+def _tell(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: Any) -> None:
+    """Have the loop call; one that was closed has nobody who waits."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *arguments)
 
 
 def _copy(error: BaseException | None) -> BaseException:

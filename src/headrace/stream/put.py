@@ -4,8 +4,10 @@ A body that is right is decoded straight into types, with its base64, in C. What
 generic validator (shapes.py), which knows AWS's message for it.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import compress
 from typing import Annotated, Any
 
@@ -19,7 +21,7 @@ from headrace.stream.log import Appended
 from headrace.stream.segment import Part
 from headrace.stream.streams import LiveStream, Streams
 from headrace.system import ACCOUNT
-from headrace.wire import WireError
+from headrace.wire import AMZ_JSON_1_1, Response, WireError
 
 RECORD_BYTES_MAX = 1024 * 1024  # with the partition key
 REQUEST_BYTES_MAX = 10 * 1024 * 1024
@@ -92,14 +94,13 @@ class Puts:
             if not all(fits):
                 return await self._put_partly(stream, shards, records, fits)
         try:
-            appended = await stream.log.append_parts(_parts(shards, records))
+            return await stream.log.append_parts(_parts(shards, records), partial(_all_accepted, stream, shards))
         except StorageError as error:
             stats.failed_puts += 1
             return _all_failed([_internal(error)] * len(shards))
         except Throttled:
             stats.failed_puts += 1
             return _all_failed([_too_fast(stream, shard) for shard in shards])
-        return _all_accepted(stream, shards, appended)
 
     async def _put_partly(
         self, stream: LiveStream, shards: list[int], records: list[_Entry], fits: list[bool]
@@ -107,11 +108,11 @@ class Puts:
         """Append the records that fit into their shards' limits; the answer refuses the others one by one."""
         taken = list(compress(shards, fits))
         stream.log.stats.throttled += len(shards) - len(taken)
-        places: list[Any] = []
+        places: list[dict[str, str]] = []
         if taken:
             try:
-                appended = await stream.log.append_parts(_parts(taken, compress(records, fits)))
-                places = _places(stream, taken, appended)
+                parts = _parts(taken, compress(records, fits))
+                places = await stream.log.append_parts(parts, partial(_places, stream, taken))
             except StorageError as error:
                 places = [_failure(*_internal(error))] * len(taken)
             except Throttled:
@@ -124,8 +125,8 @@ class Puts:
         failed = sum("ErrorCode" in answer for answer in answers)
         return msgspec.json.encode({"FailedRecordCount": failed, "Records": answers, "EncryptionType": "NONE"})
 
-    async def put_record(self, body: bytes) -> bytes:
-        """Append one record."""
+    def put_record(self, body: bytes) -> asyncio.Future[Response]:
+        """Append one record. Nothing here waits, so that there is nothing between the answer and the log's future."""
         try:
             request = _decode_record(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -145,12 +146,9 @@ class Puts:
             stream.log.stats.throttled += 1
             raise WireError(*_too_fast(stream, shard))
         try:
-            first, arrival = await stream.log.append_parts({shard: Part([key], [request.Data])})
+            return stream.log.append_parts({shard: Part([key], [request.Data])}, partial(_accepted, stream, shard))
         except Throttled:
             raise WireError(*_too_fast(stream, shard)) from None
-        number = sequence_base(stream.shard_created_s[shard], shard, arrival[shard] // 1000)
-        number += first[shard] * _NUMBER_STEP
-        return f'{{"ShardId":"{stream.shard_ids[shard]}","SequenceNumber":"{number}","EncryptionType":"NONE"}}'.encode()
 
     def _stream(self, request: _PutRecords | _PutRecord, operation: str, body: bytes) -> LiveStream:
         """Return the stream that a request names. What is unusual about it is left to the validator."""
@@ -234,6 +232,14 @@ def rate_exceeded(stream: LiveStream, shard: int) -> str:
 
 def _internal(error: StorageError) -> tuple[str, str]:
     return "InternalFailure", f"{error.problem} {error.hint}".rstrip()
+
+
+def _accepted(stream: LiveStream, shard: int, appended: Appended) -> Response:
+    """Return the answer to a PutRecord that was appended."""
+    number = sequence_base(stream.shard_created_s[shard], shard, appended.arrival_ms[shard] // 1000)
+    number += appended.first_number[shard] * _NUMBER_STEP
+    body = f'{{"ShardId":"{stream.shard_ids[shard]}","SequenceNumber":"{number}","EncryptionType":"NONE"}}'
+    return Response(200, body.encode(), AMZ_JSON_1_1)
 
 
 def _all_accepted(stream: LiveStream, shards: list[int], appended: Appended) -> bytes:

@@ -1,9 +1,10 @@
-"""The writing end of a log: groups go to the last segment, one write and one sync each. Blocking, single owner.
+"""The writing end of a log: groups go to the last segment, one write and one sync each. Single owner.
 
-When the disk refuses, nothing of the group counts: the file is cut back to where the group began, and the next
-group is written there. After a failed *sync* nobody knows what of the file's new bytes the system still holds as
-written, and a second sync may succeed without writing them: that segment gets no further byte, and the next group
-starts a new one. What a segment holds beyond the next one's base is no part of the log.
+Whoever owns it calls `write`, syncs `file` in the way that suits, and tells `synced` how that went; only then the next
+group is written. When the disk refuses, nothing of the group counts: the file is cut back to where the group began,
+and the next group is written there. After a failed *sync* nobody knows what of the file's new bytes the system still
+holds as written, and a second sync may succeed without writing them: that segment gets no further byte, and the next
+group starts a new one. What a segment holds beyond the next one's base is no part of the log.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headrace.disk import Disk, File, storage_error
+from headrace.errors import StorageError
 from headrace.stream import segment
 from headrace.stream.board import Board
 from headrace.stream.segment import Header, Part, ShardState
@@ -37,11 +39,13 @@ class Tail(NamedTuple):
     created_ms: int = 0
 
 
-class Committed(NamedTuple):
-    """A group that is on the medium: each shard's first number in it, and its arrival."""
+class Written(NamedTuple):
+    """A group that is written and not synced yet: each shard's first number in it and arrival, and where it ends."""
 
     first_number: dict[int, int]
     arrival_ms: dict[int, int]
+    after: dict[int, ShardState]
+    end: int
 
 
 class Writer:
@@ -60,61 +64,61 @@ class Writer:
         self._created_ms = tail.created_ms
         self._base = tail.base if tail.base is not None else tail.end
         self._empty = False
-        self._file: File | None = None
+        self.file: File | None = None
         if tail.base is not None:
-            self._file = disk.open(segment_path(folder, tail.base))
+            self.file = disk.open(segment_path(folder, tail.base))
         self.shards = dict(tail.shards)
         self.end = tail.end  # where the next frame goes
         self.durable = tail.end  # behind the last frame: the same, but for a new segment's header
 
-    def commit(self, parts: dict[int, Part], now_ms: int) -> Committed:
-        """Append one group; returns when it is on the medium. Raises StorageError: then nothing of it counts."""
-        file = self._segment_for(now_ms)
-        self._commit += 1  # a number is never used twice, also after a failure
-        data, after = segment.encode_group(parts, self.end, self._commit, self.shards, now_ms)
-        written = False
-        try:
-            file.write_at(self.end - self._base, data)
-            written = True
-            file.sync()
-        except OSError as error:
-            self._cut_back(file, give_up=written)
-            raise storage_error(segment_path(self._folder, self._base), error) from error
-        committed = Committed(
-            {shard: self.shards[shard].next_number for shard in after},
-            {shard: state.last_arrival_ms for shard, state in after.items()},
-        )
-        self._publish(self.end + len(data), after)
-        return committed
-
-    def close(self) -> None:
-        """Close the segment's file; a further group would start a new segment."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            self._file = None
-
-    def _publish(self, end: int, after: dict[int, ShardState]) -> None:
-        self.end = self.durable = end
-        self._empty = False
-        self.shards.update(after)
-        for shard, state in after.items():
-            self._board.set_next(shard, state.next_number, state.last_arrival_ms)
-        self._board.durable = end
-
-    def _segment_for(self, now_ms: int) -> File:
-        """Return the file to append to, a new segment's if the last one is full, old, or given up."""
-        if self._file is not None and (
+    def has_room(self, now_ms: int) -> bool:
+        """Return whether the last segment takes a group; else `start_segment`: it is full, old, or given up."""
+        return self.file is not None and (
             self._empty
             or (self.end - self._base < self._segment_bytes and now_ms - self._created_ms < self._segment_age_ms)
-        ):
-            return self._file
+        )
+
+    def start_segment(self, now_ms: int) -> None:
+        """Go on in a new segment, which is on the medium when this returns. Raises StorageError."""
         file, header_bytes = self._new_segment(now_ms)
         self.close()
-        self._file, self._base, self._created_ms, self._empty = file, self.end, now_ms, True
+        self.file, self._base, self._created_ms, self._empty = file, self.end, now_ms, True
         self._board.tail = self._base
         self.end += header_bytes
-        return file
+
+    def write(self, parts: dict[int, Part], now_ms: int) -> Written:
+        """Write one group behind the last one. Raises StorageError: then nothing of it counts."""
+        assert self.file is not None
+        self._commit += 1  # a number is never used twice, also after a failure
+        data, after = segment.encode_group(parts, self.end, self._commit, self.shards, now_ms)
+        try:
+            self.file.write_at(self.end - self._base, data)
+        except OSError as error:
+            raise self._refused(error, give_up=False) from error
+        return Written(
+            {shard: self.shards[shard].next_number for shard in after},
+            {shard: state.last_arrival_ms for shard, state in after.items()},
+            after,
+            self.end + len(data),
+        )
+
+    def synced(self, written: Written, error: OSError | None) -> None:
+        """Take note that a group is on the medium, and publish it. Raises StorageError if its sync failed."""
+        if error is not None:
+            raise self._refused(error, give_up=True) from error
+        self.end = self.durable = written.end
+        self._empty = False
+        self.shards.update(written.after)
+        for shard, state in written.after.items():
+            self._board.set_next(shard, state.next_number, state.last_arrival_ms)
+        self._board.durable = written.end
+
+    def close(self) -> None:
+        """Close the segment's file; a further group needs a new segment."""
+        if self.file is not None:
+            with contextlib.suppress(OSError):
+                self.file.close()
+            self.file = None
 
     def _new_segment(self, now_ms: int) -> tuple[File, int]:
         """Create the segment that starts at the log's end. Its header is durable before the first frame is written."""
@@ -135,11 +139,14 @@ class Writer:
             raise storage_error(path, error) from error
         return file, len(header)
 
-    def _cut_back(self, file: File, *, give_up: bool) -> None:
+    def _refused(self, error: OSError, *, give_up: bool) -> StorageError:
         """Drop what a failed group left behind the log's end; where even that fails, the segment is given up."""
+        assert self.file is not None
+        path = segment_path(self._folder, self._base)
         try:
-            file.truncate(self.end - self._base)
+            self.file.truncate(self.end - self._base)
         except OSError:
             give_up = True
         if give_up:
             self.close()
+        return storage_error(path, error)
