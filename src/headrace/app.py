@@ -121,7 +121,7 @@ async def gateway() -> Stop:
         ],
         Guard(loopback=is_loopback(os.environ["HEADRACE_ENDPOINT"]), name=os.environ.get("HEADRACE_HOST", "")),
     )
-    server = await http.start(router, listening(), failed=router.failed)
+    server = await http.start(router, listening())
     keeper = asyncio.create_task(keep_retention(streams, runtime, timekeeper))
     aging = asyncio.create_task(lifecycle.forever())
     meter = StreamMeter(streams, rpc.AsyncClient(layout.metrics_socket, patience_s=0.5))

@@ -106,8 +106,7 @@ class CloudWatchServer:
         await self.metrics.listen(turning=False)
         self._api = rpc.AsyncClient(self.layout.metrics_socket)
         api = CloudWatchApi(self._api)
-        router = Router({TARGET: api.handle}, api.paths())
-        self._server = await http.start(router, listener.listen("127.0.0.1", 0), failed=router.failed)
+        self._server = await http.start(Router({TARGET: api.handle}, api.paths()), listener.listen("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._server.port}"
 
     async def _stop(self) -> None:

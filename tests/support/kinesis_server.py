@@ -100,7 +100,7 @@ class KinesisServer:
     async def _start(self) -> None:
         self.streams = Streams.open(self._folder, self._declared, self._disk, self.clock)
         router = Router({TARGET: Kinesis(self.streams).handle}, [])
-        self._server = await http.start(router, listener.listen("127.0.0.1", 0), failed=router.failed)
+        self._server = await http.start(router, listener.listen("127.0.0.1", 0))
         self.port = self._server.port
 
     async def _stop(self) -> None:

@@ -84,8 +84,7 @@ class WarehouseServer:
         await self.warehouse.listen(listener.listen_unix(self.layout.warehouse_socket))
         self._api = rpc.AsyncClient(self.layout.warehouse_socket)
         handler = RedshiftDataApi(self._api).handle
-        router = Router({TARGET: handler}, [])
-        self._server = await http.start(router, listener.listen("127.0.0.1", 0), failed=router.failed)
+        self._server = await http.start(Router({TARGET: handler}, []), listener.listen("127.0.0.1", 0))
 
     async def _stop(self) -> None:
         await self._server.stop(1.0)

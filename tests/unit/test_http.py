@@ -61,11 +61,24 @@ class Client:
 Open = Callable[[], Awaitable[Client]]
 
 
+class Plain:
+    """A router with one handler."""
+
+    def __init__(self, handler: Callable[[Request], Awaitable[Response]]) -> None:
+        self._handler = handler
+
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        return self._handler(request)
+
+    def failed(self, request: Request, error: Exception) -> Response:
+        raise error
+
+
 @asynccontextmanager
 async def serving(
     handler: Callable[[Request], Awaitable[Response]] = echo, limits: http.Limits | None = None
 ) -> AsyncIterator[tuple[http.HttpServer, Open]]:
-    server = await http.start(handler, listener.listen("127.0.0.1", 0), limits)
+    server = await http.start(Plain(handler), listener.listen("127.0.0.1", 0), limits)
     clients: list[Client] = []
 
     async def connect() -> Client:

@@ -13,17 +13,18 @@ import logging
 import random
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import Protocol
 from uuid import uuid4
 
 import httptools
 import msgspec
 
 from headrace import clock
-from headrace.wire import Handler, Request, Response
+from headrace.wire import Request, Response
 
 BODY_BYTES_MAX = 16 * 1024 * 1024
 HEAD_BYTES_MAX = 64 * 1024
@@ -39,9 +40,19 @@ _CLOSE = b"Connection: close\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
-Failed = Callable[[Request, Exception], Response]
+_new = tuple.__new__  # makes a NamedTuple from a tuple at half the cost of calling it
 
 _log = logging.getLogger(__name__)
+
+
+class Router(Protocol):
+    """What answers the requests: `Router` of `router.py`."""
+
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        """Answer a request; what this or its answer raises is `failed`'s to answer."""
+
+    def failed(self, request: Request, error: Exception) -> Response:
+        """Return the answer to a request whose handling raised `error`; if this raises, the connection is closed."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +75,8 @@ class _Refused(Exception):
 class _Shared:
     """What the connections of a server have in common."""
 
-    def __init__(self, handler: Handler, failed: Failed | None, limits: Limits) -> None:
-        self.handler = handler
-        self.failed = failed
+    def __init__(self, router: Router, limits: Limits) -> None:
+        self.router = router
         self.limits = limits
         self.loop = asyncio.get_running_loop()
         self.connections: set[_Connection] = set()
@@ -113,6 +123,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, shared: _Shared) -> None:
         self._shared = shared
         self._parser = httptools.HttpRequestParser(self)
+        self._header_names = shared.header_names
         self._transport: asyncio.Transport
         self._peer = ""
         self._waiting: deque[tuple[Request, bool]] = deque()  # (request, keep the connection afterwards)
@@ -213,11 +224,11 @@ class _Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head_done:
             return  # a trailer: nothing here reads any
-        key = self._shared.header_names.get(name) or self._shared.header_name(name)
-        text = value.decode("latin-1")
-        if key in self._headers:
-            text = f"{self._headers[key]}{'; ' if key == 'cookie' else ', '}{text}"
-        self._headers[key] = text
+        key = self._header_names.get(name) or self._shared.header_name(name)
+        headers, text = self._headers, value.decode("latin-1")
+        if key in headers:
+            text = f"{headers[key]}{'; ' if key == 'cookie' else ', '}{text}"
+        headers[key] = text
 
     def on_headers_complete(self) -> None:
         self._head_done = True
@@ -244,7 +255,7 @@ class _Connection(asyncio.Protocol):
             path = "/" + path.partition("://")[2].partition("/")[2]
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         method = self._parser.get_method().decode("latin-1")
-        request = Request(method, path, query, self._headers, body, self._peer)
+        request = _new(Request, (method, path, query, self._headers, body, self._peer))
         self._waiting.append((request, self._parser.should_keep_alive()))
         self._waiting_bytes += len(body)
         self._body = []
@@ -270,7 +281,7 @@ class _Connection(asyncio.Protocol):
         if self._paused and len(self._waiting) < READ_AHEAD_REQUESTS // 2:
             self._resume()
         try:
-            answer = self._shared.handler(request)
+            answer = self._shared.router(request)
         except Exception as error:
             answer = self._shared.loop.create_future()
             answer.set_exception(error)
@@ -281,7 +292,7 @@ class _Connection(asyncio.Protocol):
         request, self._request = self._request, None
         assert request is not None
         try:
-            response = _result(answer, request, self._shared.failed)
+            response = _result(answer, request, self._shared.router)
             keep = self._keep and not self._shared.stopping
             self._send(response, keep, head_only=request.method == "HEAD")
         except BaseException:
@@ -304,10 +315,10 @@ class _Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         status, body, content_type, headers = response
-        bare = status in (204, 304)
+        bare = status == 204 or status == 304
         head = self._shared.head(status, content_type)
         if not bare:
-            head += f"Content-Length: {len(body)}\r\n"
+            head = f"{head}Content-Length: {len(body)}\r\n"
         named = False
         for name, value in headers:
             line = f"{name}: {value}"
@@ -316,7 +327,7 @@ class _Connection(asyncio.Protocol):
             head += f"{line}\r\n"
             named = named or name == REQUEST_ID
         if not named:
-            head += f"{REQUEST_ID}: {request_id()}\r\n"
+            head = f"{head}{REQUEST_ID}: {request_id()}\r\n"
         first = head.encode("latin-1", "replace") + (b"\r\n" if keep else _CLOSE)
         if head_only or bare:
             self._transport.write(first)
@@ -416,22 +427,15 @@ class HttpServer:
                 connection.sweep(now_s)
 
 
-def _result(answer: asyncio.Future[Response], request: Request, failed: Failed | None) -> Response:
+def _result(answer: asyncio.Future[Response], request: Request, router: Router) -> Response:
     try:
         return answer.result()
     except Exception as error:
-        if failed is None:
-            raise
-        return failed(request, error)
+        return router.failed(request, error)
 
 
-async def start(
-    handler: Handler, listening: socket.socket, limits: Limits | None = None, *, failed: Failed | None = None
-) -> HttpServer:
-    """Accept connections on `listening` (see `listener.py`) and hand every request to `handler`.
-
-    What the handler or its answer raises is `failed`'s to answer; without one it closes the connection.
-    """
-    shared = _Shared(handler, failed, limits or Limits())
+async def start(router: Router, listening: socket.socket, limits: Limits | None = None) -> HttpServer:
+    """Accept connections on `listening` (see `listener.py`) and hand every request to `router`."""
+    shared = _Shared(router, limits or Limits())
     server = await shared.loop.create_server(lambda: _Connection(shared), sock=listening, backlog=1024)
     return HttpServer(shared, server, listening.getsockname()[1])

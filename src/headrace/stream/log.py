@@ -30,6 +30,7 @@ PENDING_BYTES_MAX = 128 * 1024 * 1024  # of appends that wait for the disk
 
 Entry = tuple[int, bytes, bytes]  # shard, partition key (UTF-8), data
 T = TypeVar("T")
+_new = tuple.__new__  # makes a NamedTuple from a tuple at half the cost of calling it
 
 
 class Appended(NamedTuple):
@@ -76,12 +77,8 @@ class Stats:
     throttled: int = 0
 
 
-class _Waiting(NamedTuple):
-    """Who waits for an append: its future, how its answer is made, and per shard its place in the group."""
-
-    future: asyncio.Future[Any]
-    answer: Callable[[Appended], Any]
-    places: dict[int, int]
+# Who waits for an append: its future, how its answer is made, and per shard its place in the group.
+_Waiting = tuple[asyncio.Future[Any], Callable[[Appended], Any], dict[int, int]]
 
 
 @dataclass
@@ -216,13 +213,14 @@ class Log:
         places = {}
         for shard, part in parts.items():
             whole = group.parts.setdefault(shard, part)
-            places[shard] = len(whole.keys) if whole is not part else 0
+            places[shard] = 0
             if whole is not part:
+                places[shard] = len(whole.keys)
                 whole.keys.extend(part.keys)
                 whole.datas.extend(part.datas)
         group.bytes += size
         self._waiting_bytes += size
-        group.waiting.append(_Waiting(future, answer, places))
+        group.waiting.append((future, answer, places))
         if len(group.waiting) == 1 and not self._busy:
             loop.call_soon(self._start, loop)  # what else comes in this turn of the loop joins the group
         return future
@@ -443,13 +441,10 @@ def _answer(waiting: list[_Waiting], written: Written) -> None:
     for future, answer, places in waiting:
         if future.done():  # its caller went away
             continue
-        if len(places) == 1:  # as a single put's
-            ((shard, place),) = places.items()
-            numbers = {shard: first[shard] + place}
-        else:
-            numbers = {shard: first[shard] + place for shard, place in places.items()}
+        for shard in places:
+            places[shard] += first[shard]
         try:
-            future.set_result(answer(Appended(numbers, arrival_ms)))
+            future.set_result(answer(_new(Appended, (places, arrival_ms))))
         except Exception as error:
             future.set_exception(error)
 
