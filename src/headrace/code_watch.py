@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headrace import clock, rpc
 from headrace.errors import HeadraceError
-from headrace.system import System
+from headrace.system import Function, System
 
 LOOK_S = 0.3
 _RELOAD_S_MAX = 5.0
@@ -34,9 +34,9 @@ class CodeWatch:
     """What the code folders and the template were like at the last look."""
 
     def __init__(self, system: System, template: Path, client: rpc.Client, say: Callable[[str], None]) -> None:
-        self._folders: dict[str, list[str]] = {}
+        self._folders: dict[str, list[Function]] = {}
         for function in system.functions:
-            self._folders.setdefault(function.code, []).append(function.name)
+            self._folders.setdefault(function.code, []).append(function)
         self._template = template
         self._client = client
         self._say = say
@@ -51,7 +51,9 @@ class CodeWatch:
             changed = sorted(path for path, _ in self._stamps[folder].items() ^ now.items())
             self._stamps[folder] = now
             if changed:
-                self._stale |= dict.fromkeys(functions, os.path.relpath(changed[0]))
+                # Whoever saves a handler calls it next: it is not to wait until all that share its folder are imported.
+                functions = sorted(functions, key=lambda each: _file_of(each) not in changed)
+                self._stale |= {each.name: os.path.relpath(changed[0]) for each in functions}
         for function, path in list(self._stale.items()):
             self._reload(function, path)
         stamp = _stamp(self._template)
@@ -70,6 +72,12 @@ class CodeWatch:
             self._say(f"function {function} reloaded: {path} changed")
         else:
             self._say(f"function {function} can't be imported: {error} (see: headrace logs {function})")
+
+
+def _file_of(function: Function) -> str:
+    """Return the file that holds a function's handler, where that is a module of the folder."""
+    module = function.handler.rpartition(".")[0]
+    return f"{Path(function.code, *module.split('.'))}.py"
 
 
 def stamps(folder: str) -> Stamps:
