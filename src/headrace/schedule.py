@@ -51,7 +51,9 @@ def parse(text: str) -> Schedule:
     """Return the schedule that an expression says; raises ValueError with what is wrong with it."""
     if found := _RATE.fullmatch(text):
         count, unit, plural = int(found[1]), found[2], found[3]
-        if count < 1 or (count == 1) == bool(plural):
+        if count < 1:
+            raise ValueError(f"{text} is no pause: write at least 1 {unit}")
+        if (count == 1) == bool(plural):
             raise ValueError(f"{text} has a {unit} for 1 and {unit}s for more")
         return Rate(count * _UNITS_MS[unit])
     if (found := _CRON.fullmatch(text)) is None:

@@ -214,7 +214,9 @@ def test_status_tells_what_keeps_it_from_its_work(fake: FakeBackend, ask: Any) -
         "mapping_errors": {"store": ["shardId-000000000001, 5 records from number 7, call 3: ValueError: no", "other"]},
         "disk": {"free_bytes": 3_000_000, "full": True, "read_only": False},
         "alarms_on": {"StoreIsBehind": "It is late."},
+        "table": {"items": 4, "bytes": 5, "throttled": 12_000},
     }
+    assert "table     about 4 items, 5 B; 12,000 writes throttled since its start" in ask("status").stdout
     assert ask("status").stdout.split("\n\n")[3].splitlines() == [
         "FUNCTION mine CAN'T BE IMPORTED: no module x (see: headrace logs mine)",
         "FUNCTION store DOES NOT GET ON: shardId-000000000001, 5 records from number 7, call 3: ValueError: no,"

@@ -56,7 +56,7 @@ def test_a_rate_counts_from_its_beginning() -> None:
         ("every 5 minutes", "neither rate"),
         ("rate(5 minute)", "minutes for more"),
         ("rate(1 hours)", "hour for 1"),
-        ("rate(0 days)", "for 1"),
+        ("rate(0 days)", "at least 1 day"),
         ("cron(0 0 * * *)", "5 fields, not six"),
         ("cron(0 0 * * * *)", "a \\? for day-of-month or"),
         ("cron(0 0 ? * ? *)", "a \\? for day-of-month or"),

@@ -136,10 +136,11 @@ def _troubles(status: dict[str, Any]) -> list[str]:
 def _stores(status: dict[str, Any]) -> str:
     events, items, archive = status["events"], status["table"], status["archive"]
     exact = "" if "verified" in status else "about "
+    throttled = f"; {items['throttled']:,} writes throttled since its start" if items.get("throttled") else ""
     return "\n".join(
         (
             f"events    {exact}{events['stored']:,} stored, {events['rejected']:,} rejected",
-            f"table     {exact}{items['items']:,} items, {size(items['bytes'])}",
+            f"table     {exact}{items['items']:,} items, {size(items['bytes'])}{throttled}",
             f"archive   {archive['records']:,} records in {archive['objects']:,} objects, {size(archive['bytes'])}",
             f"failures  {status['failures']['records']:,} records"
             + (" (see: headrace failures list)" if status["failures"]["records"] else ""),

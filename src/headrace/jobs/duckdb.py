@@ -1,13 +1,16 @@
 """The engine for one machine: DuckDB inside the job's process. It is imported when a job needs it, no earlier."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from headrace.errors import HeadraceError, UsageError
+from headrace.jobs import views
 from headrace.jobs.base import Engine, Relation, quoted
 
 _BATCH_ROWS = 10_000
+_NO_VIEW = re.compile(r"Table with name (\S+) does not exist")
 _WIDENED = {
     **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER", "HUGEINT"), "BIGINT"),
     **dict.fromkeys(("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"), "BIGINT"),
@@ -114,11 +117,17 @@ class DuckDB(Engine):
                 "Raise its memory_mb, compute fewer days at once (--from, --to), or group before joining.",
             ) from error
         except (self._duckdb.ProgrammingError, self._duckdb.BinderException) as error:
+            if found := _NO_VIEW.search(str(error)):
+                raise UsageError(f"There is no view {found[1]}.", f"A report reads: {self._views()}.") from error
             raise UsageError(f"DuckDB refuses the SQL: {error}", "Mend the report, and run it again.") from error
         except self._duckdb.Error as error:
             raise HeadraceError(
                 f"DuckDB failed: {error}", "See the job's log; a value may not fit its type."
             ) from error
+
+    def _views(self) -> str:
+        found = self._connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY ALL")
+        return ", ".join(name for (name,) in found.fetchall() if name != views.ARCHIVED)
 
 
 def _widened(name: str, kind: str) -> str:
