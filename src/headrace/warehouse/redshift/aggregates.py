@@ -1,9 +1,7 @@
 """Aggregates and window functions that are let through, with the types that Redshift gives them."""
 
-from collections.abc import Callable
-
 from headrace.warehouse.redshift import types
-from headrace.warehouse.redshift.expressions import Call
+from headrace.warehouse.redshift.expressions import Call, Handler
 from headrace.warehouse.redshift.operators import blank_problem, ends_blank, sorted_by, unblanked
 from headrace.warehouse.redshift.types import (
     BIGINT,
@@ -18,8 +16,6 @@ from headrace.warehouse.redshift.types import (
 )
 from headrace.warehouse.redshift.values import Value, as_double, as_integer, as_text, as_type, failing, text_sql
 
-# A handler returns the call, with {over} where OVER (…) goes, and its type.
-Handler = Callable[[Call], Value]
 OVER = "\0over\0"  # stands where OVER (…) goes; no text of SQL can hold it
 
 
@@ -51,7 +47,7 @@ def _approximate(call: Call) -> Value:
     """APPROXIMATE COUNT(DISTINCT x): the exact count is within its tolerance."""
     inner = call.nodes[0]
     arguments = inner.expressions if type(inner).__name__ == "Anonymous" and inner.name.lower() == "count" else []
-    if len(arguments) != 1 or type(arguments[0]).__name__ != "Distinct":
+    if len(arguments) != 1 or type(arguments[0]).__name__ != "Distinct" or len(arguments[0].expressions) != 1:
         raise Refused("APPROXIMATE goes with COUNT(DISTINCT x).", "Write APPROXIMATE COUNT(DISTINCT x).")
     return _count(call._replace(name="count", nodes=list(arguments[0].expressions), is_distinct=True))
 

@@ -4,9 +4,10 @@ from typing import Any
 
 from headrace.warehouse.redshift.aggregates import AGGREGATES, NULLS, OVER, WINDOWS
 from headrace.warehouse.redshift.expressions import Call, Expressions, only
+from headrace.warehouse.redshift.json_functions import JSON
 from headrace.warehouse.redshift.moments import MOMENTS
 from headrace.warehouse.redshift.operators import sorted_by
-from headrace.warehouse.redshift.scalars import CONDITIONS, JSON, NUMBERS, TEXTS
+from headrace.warehouse.redshift.scalars import CONDITIONS, NUMBERS, TEXTS
 from headrace.warehouse.redshift.types import Refused
 from headrace.warehouse.redshift.values import Value
 
@@ -158,6 +159,8 @@ def direction(node: Any) -> str:
 
 def _over(node: Any, call: Call, expressions: Expressions) -> str:
     parts = []
+    if call.name in ("lag", "lead") and node.args.get("order") is None:
+        raise Refused(f"{call.title} needs an order.", f"Write {call.title}(x) OVER (PARTITION BY … ORDER BY …).")
     if partition := node.args.get("partition_by"):
         values = [expressions.value(each) for each in partition]
         parts.append("PARTITION BY " + ", ".join(value.sql for value in values))
@@ -202,6 +205,8 @@ def _bound(value: Any, side: Any) -> str:
     if isinstance(value, str):
         if value.upper() not in ("UNBOUNDED", "CURRENT ROW"):
             raise Refused(f"The frame {value} is not supported.", "Write ROWS BETWEEN 3 PRECEDING AND CURRENT ROW.")
+        if value.upper() == "UNBOUNDED" and not side:
+            raise Refused("A frame's UNBOUNDED lacks PRECEDING or FOLLOWING.", "Write UNBOUNDED PRECEDING.")
         return f"{value.upper()} {str(side or '').upper()}".strip()
     number = value.name if type(value).__name__ == "Literal" and not value.is_string else ""
     if not (number.isascii() and number.isdigit()):

@@ -99,6 +99,8 @@ def cast(value: Value, kind: Type, bytes_max: int | None) -> Value:
         return _from_text(value, kind)
     if value.type == kind:
         return value
+    if value.type in FLOATS and kind.name == "numeric":
+        return _to_numeric(value, kind)
     plain = Value(f"CAST({value.sql} AS {kind.duckdb})", kind)
     if types.is_number(value.type) and types.is_number(kind):
         if kind in INTEGERS and not _is_whole(value):
@@ -112,6 +114,19 @@ def cast(value: Value, kind: Type, bytes_max: int | None) -> Value:
     if value.type in INTEGERS and kind == BOOLEAN:
         return Value(f"({value.sql} <> 0)", BOOLEAN)
     raise Refused(f"CAST of {value.type} to {kind} is not supported.", "Write a CASE that says what you mean.")
+
+
+def _to_numeric(value: Value, kind: Type) -> Value:
+    """Convert a double; an error where what is cut off is as good as a half, or more digits are kept than it has."""
+    if value.type == REAL:
+        raise Refused(f"CAST of real to {kind}: engines differ in the digits.", "CAST it to DOUBLE PRECISION first.")
+    scaled = f"({value.sql} * 1e{kind.scale})"
+    doubtful = (
+        f"abs(abs({scaled} % 1) - 0.5) <= abs({scaled}) * 1e-15 AND ({value.sql} % 1 <> 0 OR abs({value.sql}) >= 1e15)"
+    )
+    problem = f"CAST of a double precision to {kind}: engines round the last digit differently. Cast to more or fewer."
+    sql = failing(doubtful, problem, f"CAST({value.sql} AS {kind.duckdb})")
+    return Value(f"({sql})", kind, is_whole=_is_whole(value))
 
 
 def _is_whole(value: Value) -> bool:

@@ -30,8 +30,8 @@ EXTRACTED = {
 }  # fmt: skip
 _INTERVAL = re.compile(r" *([+-]?\d{1,9}) *([a-zA-Z]+) *")
 _FORMATS = re.compile(
-    r"(?P<part>(?i:YYYY|HH24|HH12|HH|IYYY|DDD|MI|MM|DD|SS|MS|US|IW|Q)|AM|PM)"
-    r"|(?P<quoted>\"[^\"]*\")|(?P<plain>[-/:., _T])"
+    r"(?P<part>(?i:YYYY|HH24|HH12|HH|IYYY|DDD|MI|MM|DD|SS(?!SS)|MS|US|IW|Q)|AM|PM)"
+    r"|(?P<quoted>\"[^\"]*\")|(?P<plain>[-/:., _])"  # no T: DDTH24 is the day with its ending, 05TH, and 24
 )
 _STRFTIME = {
     "YYYY": "%Y", "HH24": "%H", "HH12": "%I", "HH": "%I", "IYYY": "%G", "DDD": "%j", "MI": "%M",
@@ -133,6 +133,8 @@ def parse_format(pattern: str, what: str) -> tuple[str, str]:
         at = match.end()
         format_ += _STRFTIME[part] if part else match["plain"]
         shape += shapes[part] if part else re.escape(match["plain"]).replace(r"\-", "-")
+    if any(format_.count(part) != 1 for part in ("%Y", "%m", "%d")):
+        raise Refused(f"{what} takes a year, a month and a day.", "Write all three: 'YYYY-MM-DD'.")
     return format_, shape
 
 

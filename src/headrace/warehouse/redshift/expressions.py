@@ -66,6 +66,10 @@ _OPERATORS = {
 }  # fmt: skip
 
 
+def _is_random(node: Any) -> bool:
+    return type(node).__name__ == "Anonymous" and node.name.lower() == "random"
+
+
 class Names(Protocol):
     """What an expression's names mean: the columns in reach, and the functions and queries that may stand there."""
 
@@ -95,10 +99,21 @@ class Call(NamedTuple):
         """Return an argument."""
         return self.expressions.value(self.nodes[at])
 
+    def text(self, at: int) -> str:
+        """Return the SQL of an argument that is text."""
+        return as_text(self.value(at), self.title).sql
+
+    def literal(self, at: int) -> str | None:
+        """Return an argument that is a written text; None for any other."""
+        return self.value(at).literal
+
     @property
     def title(self) -> str:
         """The name as messages have it."""
         return self.name.upper()
+
+
+Handler = Callable[[Call], Value]  # compiles a call
 
 
 def only(node: Any, *allowed: str) -> None:
@@ -158,6 +173,8 @@ class Expressions:
                 f"Write {_INSTEAD.get(kind, 'it with the functions and operators listed in docs/sql.md')}.",
             )
         value = compile_(node)
+        if value.sql.count("random()") > sum(_is_random(each) for each in node.walk()):
+            raise Refused("RANDOM() would be taken more than once for one value.", "Select it in a query inside.")
         if len(value.sql) > SQL_SIZE_MAX:  # an expression that is used twice is written twice
             raise Refused("The SQL grows too large when it is written for DuckDB.", "Use WITH for the inner queries.")
         return value
@@ -259,6 +276,8 @@ class Expressions:
             return Value(
                 f"({cast(left, kind).sql} IN (SELECT CAST(_in AS {kind.duckdb}) FROM ({sql}) AS _query(_in)))", BOOLEAN
             )
+        if not node.expressions:
+            raise Refused("IN takes one value at least.", "Write x IN (1, 2), or leave the condition out.")
         values, kind = self.common([left, *map(self.value, node.expressions)], "IN")
         if kind == VARCHAR and is_column(values[0].sql) and all(each.literal is not None for each in values[1:]):
             return Value(equals(values[0].sql, values[1:]), BOOLEAN)

@@ -1,10 +1,9 @@
 """The functions of dates and times that are let through."""
 
 import re
-from collections.abc import Callable
 
 from headrace.warehouse.redshift import dates, scalars
-from headrace.warehouse.redshift.expressions import Call
+from headrace.warehouse.redshift.expressions import Call, Handler
 from headrace.warehouse.redshift.types import (
     BIGINT,
     DATE,
@@ -15,8 +14,6 @@ from headrace.warehouse.redshift.types import (
     Refused,
 )
 from headrace.warehouse.redshift.values import Value, as_integer, as_text, as_type, cast, failing, text_sql
-
-Handler = Callable[[Call], Value]
 
 NOW = "timezone('UTC', now())"  # when the transaction began: every statement of it sees the same moment
 _ZONE = re.compile(r"UTC|GMT|[A-Z][A-Za-z]+(?:/[A-Z][A-Za-z_+-]+){1,2}")

@@ -47,6 +47,8 @@ class Context(NamedTuple):
 
 def folded(identifier: Any) -> str:
     """Return a name as Redshift keeps it: ASCII letters small, in quotes or not."""
+    if type(identifier).__name__ == "Placeholder":
+        raise Refused(f":{identifier.name} stands where a name belongs.", "Write :: for a conversion, AS for a name.")
     name = identifier if isinstance(identifier, str) else identifier.name
     if not name:
         raise Refused("A name is empty.", "Write a name.")

@@ -4,6 +4,7 @@ sqlglot turns functions it knows into nodes that several of them share, which lo
 CURRENT_TIMESTAMP become one). Here every function keeps its name and its arguments, so that a list of names decides.
 """
 
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 from sqlglot import exp
@@ -16,6 +17,10 @@ from headrace.warehouse.redshift.types import Refused
 
 _SYNTAX = ("CAST", "CONVERT", "EXTRACT", "POSITION", "SUBSTRING", "TRIM")  # functions with a syntax of their own
 DEPTH_MAX = 200
+_CLAUSES = (
+    TokenType.FROM, TokenType.WHERE, TokenType.GROUP_BY, TokenType.HAVING, TokenType.QUALIFY, TokenType.ORDER_BY,
+    TokenType.LIMIT, TokenType.OFFSET, TokenType.UNION, TokenType.INTERSECT, TokenType.EXCEPT, TokenType.SEMICOLON,
+)  # fmt: skip
 
 
 class Dialect(Redshift):
@@ -46,6 +51,14 @@ class Dialect(Redshift):
                 found.set("negate", True)
             return self.expression(found, comments=comments)
 
+        def _parse_join(self, *args: Any, **kwargs: Any) -> Any:
+            """Parse a join; one that is written as such, without a condition, is told from a comma."""
+            written = self._curr is not None and self._curr.token_type != TokenType.COMMA
+            join = super()._parse_join(*args, **kwargs)
+            if join is not None and written and not any(join.args.get(part) for part in ("kind", "on", "using")):
+                join.set("kind", "INNER")
+            return join
+
         def approximate(self) -> Any:
             """Parse what follows APPROXIMATE; without a function it is a column of that name."""
             index = self._index - 1
@@ -61,8 +74,12 @@ def tokens(sql: str) -> list[Token]:
         found = list(Dialect().tokenize(sql))
     except (SqlglotError, RecursionError) as error:
         raise Refused(f"The SQL can't be read: {_first_line(error)}", "Is a quote or a comment left open?") from None
-    for token in found:
+    for token, following in zip_longest(found, found[1:]):
         _check_literal(sql, token)
+        if _leaves_a_gap(token, following):
+            raise Refused(f"A comma stands beside nothing: {sql[token.start :][:20]!r}.", "Leave it out.")
+        if token.token_type == TokenType.NUMBER and following and following.start == token.end + 1:
+            _check_number(token, following)
     _check_depth(found)
     return found
 
@@ -108,6 +125,23 @@ def _check_literal(sql: str, token: Token) -> None:
             raise Refused(f"A backslash in {written}: what it means depends on settings.", "Write two for one: \\\\.")
     if token.token_type == TokenType.PARAMETER or token.text == "\0":
         raise Refused(f"{token.text!r} is not supported.", "Write a parameter as :name.")
+
+
+def _leaves_a_gap(token: Token, following: Token | None) -> bool:
+    """Tell whether a comma parts something from nothing, which sqlglot passes over."""
+    if token.token_type == TokenType.COMMA:
+        return following is None or following.token_type in (*_CLAUSES, TokenType.COMMA, TokenType.R_PAREN)
+    return (
+        token.token_type in (*_CLAUSES, TokenType.L_PAREN, TokenType.SELECT, TokenType.DISTINCT)
+        and following is not None
+        and following.token_type == TokenType.COMMA
+    )
+
+
+def _check_number(token: Token, following: Token) -> None:
+    """Refuse a word right behind a number: 0x1F is the number 0 under the name x1F for Redshift's parser."""
+    if following.text[:1].isalpha() or following.text[:1] == "_":
+        raise Refused(f"{token.text}{following.text} is no number.", "Write it in digits; leave a space before a name.")
 
 
 def _check_depth(found: list[Token]) -> None:

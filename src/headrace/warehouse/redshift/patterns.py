@@ -36,6 +36,18 @@ def regular_expression(pattern: str | None, what: str, *, finds: bool = False) -
     return pattern
 
 
+def matches_nothing(pattern: str) -> bool:
+    """Tell whether a pattern without groups finds an empty text: each of its parts may be left out."""
+    parts = [(str(part.lastgroup), part[0]) for part in _parts(pattern, "")]
+    atoms = sum(kind in ("bracket", "escape", "plain") for kind, _ in parts)
+    optional = sum(
+        written in ("*", "?") or written.startswith(("{0,", "{0}"))
+        for kind, written in parts
+        if kind in ("repeat", "count")
+    )
+    return atoms == optional
+
+
 def similar(pattern: str | None) -> str:
     """Return SIMILAR TO's pattern as a regular expression over the whole text, or refuse it."""
     if pattern is None:

@@ -1,15 +1,13 @@
-"""The functions of one value each that are let through: of texts, numbers, JSON and conditions.
+"""The functions of one value each that are let through: of texts, numbers and conditions.
 
 A function is here because what it gives was compared with what Redshift's documentation says; arguments for which that
 is open are refused, or are an error when a value turns out to be one.
 """
 
-from collections.abc import Callable
-
 from headrace.warehouse.redshift import types
-from headrace.warehouse.redshift.expressions import Call
-from headrace.warehouse.redshift.operators import number_sql
-from headrace.warehouse.redshift.patterns import regular_expression
+from headrace.warehouse.redshift.expressions import Call, Handler
+from headrace.warehouse.redshift.operators import number_sql, unblanked
+from headrace.warehouse.redshift.patterns import matches_nothing, regular_expression
 from headrace.warehouse.redshift.types import (
     BOOLEAN,
     DOUBLE,
@@ -32,12 +30,6 @@ from headrace.warehouse.redshift.values import (
     text_sql,
 )
 
-Handler = Callable[[Call], Value]
-
-
-def _text(call: Call, at: int) -> str:
-    return as_text(call.value(at), call.title).sql
-
 
 def _count(call: Call, at: int, least: int, instead: str) -> Value:
     """Return an integer argument that is `least` at least; a smaller one is an error."""
@@ -54,7 +46,7 @@ def _texts(template: str, kind: Type = VARCHAR) -> Handler:
     """Return a handler whose arguments are all texts; `{0}` is the first."""
 
     def handle(call: Call) -> Value:
-        sql = template.format(*(_text(call, at) for at in range(len(call.nodes))))
+        sql = template.format(*(call.text(at) for at in range(len(call.nodes))))
         return Value(sql if kind == VARCHAR else f"CAST({sql} AS {kind.duckdb})", kind)
 
     return handle
@@ -70,6 +62,16 @@ def _doubles(template: str) -> Handler:
     return handle
 
 
+def _unless(name: str, condition: str, problem: str) -> Handler:
+    """Return a handler of a text, which is an error where a condition holds."""
+
+    def handle(call: Call) -> Value:
+        text = call.text(0)
+        return Value(f"({failing(condition.format(text), problem, f'{name}({text})')})", VARCHAR)
+
+    return handle
+
+
 def _concatenated(call: Call) -> Value:
     values = [as_text(call.value(at), call.title) for at in (0, 1)]
     if any(value.is_null for value in values):
@@ -79,79 +81,94 @@ def _concatenated(call: Call) -> Value:
 
 def _trimming(name: str) -> Handler:
     def handle(call: Call) -> Value:
-        characters = _text(call, 1) if len(call.nodes) > 1 else "' '"
-        return Value(f"{name}({_text(call, 0)}, {characters})", VARCHAR)
+        characters = call.text(1) if len(call.nodes) > 1 else "' '"
+        return Value(f"{name}({call.text(0)}, {characters})", VARCHAR)
 
     return handle
 
 
 def _sub(call: Call) -> Value:
     """SUBSTRING: positions before the first count into the length, as on Redshift (DuckDB counts from the end)."""
-    text, start = _text(call, 0), as_integer(call.value(1), call.title).sql
+    text, start = call.text(0), as_integer(call.value(1), call.title)
+    first = _at_least(start.sql, 1) if start.number is None else str(max(start.number, 1))
     if len(call.nodes) < 3:
-        return Value(f"substring({text}, greatest({start}, 1))", VARCHAR)
+        return Value(f"substring({text}, {first})", VARCHAR)
     length = _count(call, 2, 0, "Give a length of 0 or more.").sql
-    return Value(f"substring({text}, greatest({start}, 1), greatest({length} + least({start}, 1) - 1, 0))", VARCHAR)
+    end = f"CAST({start.sql} AS BIGINT) + {length}"  # the first character that is left out
+    return Value(f"substring({text}, {first}, {_at_least(f'{end} - {first}', 0)})", VARCHAR)
+
+
+def _at_least(sql: str, least: int) -> str:
+    """Return a number, or the least that it may be; NULL stays NULL (DuckDB's GREATEST would leave it out)."""
+    return f"(CASE WHEN {sql} < {least} THEN {least} ELSE {sql} END)"
 
 
 def _side(call: Call) -> Value:
     count = _count(call, 1, 0, f"Give 0 or more: {call.title}(x, 3).")
-    return Value(f"{call.name}({_text(call, 0)}, {count.sql})", VARCHAR)
+    return Value(f"{call.name}({call.text(0)}, {count.sql})", VARCHAR)
 
 
 def _padded(call: Call) -> Value:
     count = _count(call, 1, 0, "Give a length of 0 or more.")
-    fill = _text(call, 2) if len(call.nodes) > 2 else "' '"
-    return Value(f"{call.name}({_text(call, 0)}, CAST({count.sql} AS INTEGER), {fill})", VARCHAR)
+    fill = call.text(2) if len(call.nodes) > 2 else "' '"
+    return Value(f"{call.name}({call.text(0)}, CAST({count.sql} AS INTEGER), {fill})", VARCHAR)
 
 
 def _repeated(call: Call) -> Value:
-    return Value(f"repeat({_text(call, 0)}, {_count(call, 1, 0, 'Give 0 or more.').sql})", VARCHAR)
+    return Value(f"repeat({call.text(0)}, {_count(call, 1, 0, 'Give 0 or more.').sql})", VARCHAR)
 
 
 def _position(text_at: int, part_at: int) -> Handler:
     def handle(call: Call) -> Value:
-        part = _literal(call, part_at)
+        part = call.literal(part_at)
         if part == "":
             raise Refused(f"{call.title} of an empty text is not supported.", "Give the text to look for.")
-        return Value(f"CAST(strpos({_text(call, text_at)}, {_text(call, part_at)}) AS INTEGER)", INTEGER)
+        sql = f"CAST(strpos({call.text(text_at)}, {call.text(part_at)}) AS INTEGER)"
+        return Value(_unless_empty(call, part_at, sql), INTEGER)
 
     return handle
 
 
-def _literal(call: Call, at: int) -> str | None:
-    return call.value(at).literal
+def _unless_empty(call: Call, at: int, sql: str) -> str:
+    """Return SQL that is an error where an argument turns out to be an empty text."""
+    if call.literal(at) is not None:
+        return sql
+    fails = failing(f"{call.text(at)} = ''", f"{call.title} of an empty text.", sql)
+    return f"({fails})"
 
 
 def _split_part(call: Call) -> Value:
-    if not _literal(call, 1):
+    if not call.literal(1):
         raise Refused("SPLIT_PART takes a delimiter that is written out.", "Write SPLIT_PART(x, '-', 1).")
-    return Value(f"split_part({_text(call, 0)}, {_text(call, 1)}, {_count(call, 2, 1, 'Count from 1.').sql})", VARCHAR)
+    return Value(f"split_part({call.text(0)}, {call.text(1)}, {_count(call, 2, 1, 'Count from 1.').sql})", VARCHAR)
 
 
 def _replaced(call: Call) -> Value:
-    if _literal(call, 1) == "":
+    if call.literal(1) == "":
         raise Refused("REPLACE of an empty text is not supported.", "Give the text to replace.")
-    return Value(f"replace({_text(call, 0)}, {_text(call, 1)}, {_text(call, 2)})", VARCHAR)
+    sql = f"replace({call.text(0)}, {call.text(1)}, {call.text(2)})"
+    return Value(_unless_empty(call, 1, sql), VARCHAR)
 
 
 def _regexp_replace(call: Call) -> Value:
-    pattern = regular_expression(_literal(call, 1), call.title, finds=True)
-    replacement = _literal(call, 2) if len(call.nodes) > 2 else ""
+    pattern = regular_expression(call.literal(1), call.title, finds=True)
+    if matches_nothing(pattern):
+        raise Refused(f"{call.title}: {pattern!r} finds an empty text as well.", "Write + for *, or {1,3} for {0,3}.")
+    replacement = call.literal(2) if len(call.nodes) > 2 else ""
     if replacement is None or "$" in replacement or "\\" in replacement:
         raise Refused(f"{call.title} takes a replacement that is written out, without $ and \\.", "Use REPLACE.")
-    return Value(f"regexp_replace({_text(call, 0)}, {text_sql(pattern)}, {text_sql(replacement)}, 'gs')", VARCHAR)
+    return Value(f"regexp_replace({call.text(0)}, {text_sql(pattern)}, {text_sql(replacement)}, 'gs')", VARCHAR)
 
 
 def _regexp_substr(call: Call) -> Value:
-    pattern = regular_expression(_literal(call, 1), call.title, finds=True)
-    return Value(f"regexp_extract({_text(call, 0)}, {text_sql(pattern)}, 0, 's')", VARCHAR)
+    pattern = regular_expression(call.literal(1), call.title, finds=True)
+    return Value(f"regexp_extract({call.text(0)}, {text_sql(pattern)}, 0, 's')", VARCHAR)
 
 
 def _sha2(call: Call) -> Value:
     if call.value(1).number != 256:
         raise Refused("SHA2 is supported with 256 bits.", "Write SHA2(x, 256).")
-    return Value(f"sha256({_text(call, 0)})", VARCHAR)
+    return Value(f"sha256({call.text(0)})", VARCHAR)
 
 
 def _absolute(call: Call) -> Value:
@@ -230,6 +247,8 @@ def _same(name: str) -> Handler:
         values, kind = call.expressions.common([call.value(at) for at in range(len(call.nodes))], call.title)
         if kind in (BOOLEAN,) and name != "coalesce":
             raise Refused(f"{call.title} of booleans is not supported.", "Use AND, OR.")
+        if name != "coalesce":
+            values = [unblanked(value, call.title) for value in values]
         return Value(f"{name}({', '.join(value.sql for value in values)})", kind)
 
     return handle
@@ -265,50 +284,6 @@ def _decode(call: Call) -> Value:
     return Value(f"(CASE {' '.join(whens)} ELSE {results[-1].sql} END)", kind)
 
 
-def _json_path(call: Call) -> Value:
-    """JSON_EXTRACT_PATH_TEXT: an invalid text is an error, unless the last argument is TRUE."""
-    nodes = list(call.nodes)
-    lenient = type(nodes[-1]).__name__ == "Boolean" and bool(nodes.pop().this)
-    keys = [call.expressions.value(node).literal for node in nodes[1:]]
-    if not keys or any(not key or not set(key) <= _KEY for key in keys):
-        raise Refused(
-            f"{call.title} takes names that are written out, of letters, digits, _ and -.", "Write (x, 'a', 'b')."
-        )
-    if len(keys) > 5:
-        raise Refused(f"{call.title} goes five levels deep.", "Apply it twice.")
-    path = "$" + "".join(f'."{key}"' for key in keys)
-    return Value(_json(_text(call, 0), text_sql(path), lenient), VARCHAR)
-
-
-_KEY = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-
-
-def _json_element(call: Call) -> Value:
-    place = call.value(1).number
-    if place is None or place < 0:
-        raise Refused(f"{call.title} takes a place that is written out, from 0.", "Write (x, 0).")
-    return Value(_json(_text(call, 0), text_sql(f"$[{place}]"), False), VARCHAR)
-
-
-def _json(text: str, path: str, lenient: bool) -> str:
-    """Return the text at a path; an error for what DuckDB would spell anew: numbers with decimals, objects, arrays."""
-    taken = failing(
-        f"json_type({text}, {path}) IN ('DOUBLE', 'OBJECT', 'ARRAY')",
-        "The JSON has a number with decimals, an object or an array there, whose spelling depends on the engine:"
-        " name a member inside, or read numbers from the table readings.",
-        f"json_extract_string({text}, {path})",
-    )
-    if lenient:
-        return f"(CASE WHEN json_valid({text}) THEN {taken} END)"
-    return f"({failing(f'NOT json_valid({text})', 'A text is no JSON.', taken)})"
-
-
-def _json_array_length(call: Call) -> Value:
-    text = _text(call, 0)
-    fails = failing(f"json_type({text}) <> 'ARRAY'", "A text is no JSON array.", f"json_array_length({text})")
-    return Value(f"CAST({failing(f'NOT json_valid({text})', 'A text is no JSON.', fails)} AS INTEGER)", INTEGER)
-
-
 def _pi(_: Call) -> Value:
     return Value("pi()", DOUBLE)
 
@@ -333,7 +308,7 @@ _HASHES: dict[str, tuple[int, int, Handler]] = {
 TEXTS: dict[str, tuple[int, int, Handler]] = {
     **dict.fromkeys(("len", "length", "char_length", "character_length", "textlen"), (1, 1, _LENGTH)),
     "octet_length": (1, 1, _texts("strlen({0})", INTEGER)),
-    "upper": (1, 1, _texts("upper({0})")),
+    "upper": (1, 1, _unless("upper", "contains({0}, 'ß')", "UPPER of ß: engines differ in its capital.")),
     "lower": (1, 1, _texts("lower({0})")),
     "btrim": (1, 2, _trimming("trim")),
     "trim": (1, 2, _trimming("trim")),
@@ -347,7 +322,11 @@ TEXTS: dict[str, tuple[int, int, Handler]] = {
     "rpad": (2, 3, _padded),
     "repeat": (2, 2, _repeated),
     "replicate": (2, 2, _repeated),
-    "reverse": (1, 1, _texts("reverse({0})")),
+    "reverse": (
+        1,
+        1,
+        _unless("reverse", "length({0}) <> length_grapheme({0})", "REVERSE of characters that are composed."),
+    ),
     "concat": (2, 2, _concatenated),
     "strpos": (2, 2, _position(0, 1)),
     "charindex": (2, 2, _position(1, 0)),
@@ -366,10 +345,12 @@ NUMBERS: dict[str, tuple[int, int, Handler]] = {
     "ceiling": (1, 1, _whole("ceil")),
     "round": (1, 2, _rounded),
     "mod": (2, 2, _modulo),
-    "power": (2, 2, _doubles("pow({0}, {1})")),
-    "pow": (2, 2, _doubles("pow({0}, {1})")),
+    **dict.fromkeys(
+        ("power", "pow"),
+        (2, 2, _checked_double("pow({0}, {1})", "NOT isfinite(pow({0}, {1}))", "POWER gives no finite number.")),
+    ),
     "sqrt": (1, 1, _checked_double("sqrt({0})", "{0} < 0", "SQRT takes no number below zero.")),
-    "exp": (1, 1, _doubles("exp({0})")),
+    "exp": (1, 1, _checked_double("exp({0})", "NOT isfinite(exp({0}))", "EXP gives no finite number.")),
     "ln": (1, 1, _logarithm("ln")),
     "dlog1": (1, 1, _logarithm("ln")),
     "log": (1, 1, _logarithm("log10")),
@@ -387,12 +368,6 @@ CONDITIONS: dict[str, tuple[int, int, Handler]] = {
     "nullif": (2, 2, _nullif),
     "nvl2": (3, 3, _nvl2),
     "decode": (3, 99, _decode),
-}
-JSON: dict[str, tuple[int, int, Handler]] = {
-    "json_extract_path_text": (2, 7, _json_path),
-    "json_extract_array_element_text": (2, 2, _json_element),
-    "json_array_length": (1, 1, _json_array_length),
-    "is_valid_json": (1, 1, _texts("json_valid({0})", BOOLEAN)),
 }
 rounded = _rounded
 whole_of = _whole

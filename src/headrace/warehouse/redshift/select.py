@@ -51,7 +51,7 @@ class Select:
             return calls.function(_no_arguments(name), self.expressions)
         found = self._find(name, table)
         if found is None and table is None and name in self.aliases:
-            return self._alias(name)
+            return self.aliases[name]
         outer = self.queries.outer
         if found is None and outer is not None and (outer._find(name, table) or outer.queries.outer):
             return outer.column(node)
@@ -60,12 +60,6 @@ class Select:
         if found.type is None:
             raise Refused(f"The column {name} has a type that Redshift has no equal of.", "Leave it out.")
         return Value(found.sql, found.type)
-
-    def _alias(self, name: str) -> Value:
-        value = self.aliases[name]
-        if "random()" in value.sql:
-            raise Refused(f"The alias {name} of RANDOM() can't be used again.", "Select it in a query inside.")
-        return value
 
     def subquery(self, node: Any) -> tuple[str, list[Type]]:
         """Return a query in the place of a value, or in IN and EXISTS."""
@@ -325,6 +319,8 @@ class Select:
         if group is None:
             return "", []
         only(group, "expressions")
+        if not group.expressions:
+            raise Refused("GROUP BY lacks its columns.", "Write GROUP BY 1.")
         parts, keys = [], []
         for node in group.expressions:
             if type(node).__name__ in ("Rollup", "Cube", "GroupingSets"):

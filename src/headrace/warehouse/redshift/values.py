@@ -60,7 +60,7 @@ def name_sql(name: str) -> str:
 
 def integer(number: int) -> Value:
     """Return an integer literal, of the smallest type from INTEGER on that holds it."""
-    if -(2**31) <= number < 2**31:
+    if -(2**31) < number < 2**31:  # -2147483648 is the negative of a BIGINT
         return Value(str(number), INTEGER, number=number)
     if -(2**63) <= number < 2**63:
         return Value(f"CAST({number} AS BIGINT)", BIGINT, number=number)
