@@ -155,6 +155,7 @@ def test_parameters_are_sent_as_values(fake: FakeRedshift, ask: Ask) -> None:
         ["-- nothing"],
         ["SELECT 1", "--parameter", "novalue"],
         ["SELECT 1", "--parameter", "a b=1"],
+        ["SELECT :a", "--parameter", "a="],
         ["SELECT 1", "--max-rows", "0"],
         ["SELECT 1", "--timeout", "-1"],
         ["SELECT 1", "--archive", "--write"],

@@ -67,6 +67,11 @@ def test_tables_and_columns_are_listed(typed: Type, capsys: pytest.CaptureFixtur
     assert "there is no table nowhere" in shown.err
 
 
+def test_who_asks_for_help_gets_it(typed: Type, capsys: pytest.CaptureFixture[str]) -> None:
+    assert typed("help\r?\rHELP;\r\\?\rquit\r") == []
+    assert capsys.readouterr().out.count("End a statement with `;`") == 4
+
+
 def test_the_history_is_kept_for_its_owner_alone(typed: Type, tmp_path: Path) -> None:
     typed("SELECT 1;\r\x04")
     typed("\x1b[A\r\x04")

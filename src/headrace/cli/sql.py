@@ -179,7 +179,8 @@ def _statements(text: str, *, write: bool) -> list[str]:
     if not write:
         for statement in found:
             if not sqltext.reads_only(statement):
-                raise UsageError(f"This may write: {statement[:60]!r}.", "Add --write to allow it.")
+                hint = "What only reads begins with SELECT or WITH. Add --write to allow what writes."
+                raise UsageError(f"This may write: {statement[:60]!r}.", hint)
     return found
 
 

@@ -85,6 +85,7 @@ WORDS = [
     "FALSE",
 ]
 LEAVING = ("exit", "quit", r"\q")
+ASKING = ("help", "?")
 HELP = (
     r"""End a statement with `;`. \d lists the tables, \d TABLE its columns, \q ends. Tab completes, Ctrl-C cancels."""
 )
@@ -180,7 +181,7 @@ def bindings() -> KeyBindings:
     def _(event: Any) -> None:
         text = event.current_buffer.text
         first = text.strip()
-        if first.lower() in LEAVING or first.startswith("\\") or sqltext.is_complete(text):
+        if first.lower() in (*LEAVING, *ASKING) or first.startswith("\\") or sqltext.is_complete(text):
             event.current_buffer.validate_and_handle()
         else:
             event.current_buffer.insert_text("\n")
@@ -206,7 +207,7 @@ def loop(runner: Tables, run: Callable[[str], None], *, name: str) -> None:
         if text.lower().rstrip(";") in LEAVING:
             return
         try:
-            if text.startswith("\\"):
+            if text.startswith("\\") or text.lower().rstrip(";") in ASKING:
                 describe(text, tables)
             elif sqltext.split(text):
                 run(text)
@@ -218,7 +219,7 @@ def loop(runner: Tables, run: Callable[[str], None], *, name: str) -> None:
 
 
 def describe(command: str, tables: Mapping[str, list[str]]) -> None:
-    r"""Answer \d, \d TABLE, and whatever else begins with a backslash."""
+    r"""Answer \d, \d TABLE, and whatever else asks for help or begins with a backslash."""
     word, _, table = command.rstrip(";").partition(" ")
     if word != "\\d":
         click.echo(HELP)

@@ -7,7 +7,7 @@ from headrace import clock
 from headrace.cli.backend import Backend
 from headrace.cli.sql_results import ALIASES, Column, Result, Row
 from headrace.deployed import Deployed
-from headrace.errors import HeadraceError, Unavailable
+from headrace.errors import HeadraceError, Unavailable, UsageError
 
 DATABASE = "headrace"
 WORKGROUP = "headrace"
@@ -37,6 +37,8 @@ class Warehouse:
         """Run a statement and return what it gives. Raises HeadraceError; an interrupt cancels it."""
         asked: dict[str, Any] = {"WorkgroupName": self._place.workgroup, "Database": self._place.database, "Sql": sql}
         if parameters:
+            if empty := next((name for name, value in parameters.items() if not value), None):
+                raise UsageError(f"The parameter {empty!r} is empty, which the API refuses.", "Write '' into the SQL.")
             asked["Parameters"] = [{"name": name, "value": value} for name, value in parameters.items()]
         with self._backend.errors():
             statement = self._client.execute_statement(**asked)["Id"]
