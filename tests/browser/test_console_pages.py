@@ -114,6 +114,28 @@ def test_sql_is_asked_drawn_refused_and_cancelled(running: Backend, browser: Bro
         sql.fill("select nonsense(1)")
         page.locator("#run").click()
         expect(page.locator("#result-note")).to_contain_text("NONSENSE")
+        sql.fill("create table mine as select 1 as n")
+        page.locator("#run").click()
+        expect(page.locator("#result-note")).to_contain_text("read only")
+        # As many rows as no machine counts within this test.
+        sql.fill(
+            "with recursive t(n) as (select 1 union all select n + 1 from t where n < 1000) select count(*) from "
+            "t a cross join t b cross join t c cross join t d cross join t e where a.n + b.n + c.n + d.n > e.n"
+        )
+        expect(page.locator("#cancel")).to_be_hidden()
+        page.locator("#run").click()
+        expect(page.locator("#result-note")).to_have_text("Running …")
+        expect(page.locator("#run")).to_be_disabled()
+        page.locator("#cancel").click()
+        expect(page.locator("#result-note")).to_contain_text("cancelled")
+        expect(page.locator("#cancel")).to_be_hidden()
+        sql.fill("select 7 as still")
+        page.locator("#run").click()
+        expect(page.locator("#rows")).to_contain_text("7")
+        statuses = [
+            each["Status"] for each in running.client("redshift-data").list_statements(Status="ALL")["Statements"]
+        ]
+        assert statuses.count("ABORTED") == 1 and "STARTED" not in statuses
         assert seen.errors == []
         assert seen.hosts == {"127.0.0.1"}
 

@@ -29,11 +29,15 @@ class Query:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._id: str | None = None
+        self._is_unwanted = False  # cancelled, maybe before its id is known
 
     async def run(self, sql: str) -> Result:
         """Return what a statement gives; raises HeadraceError with what is wrong with it."""
+        self._is_unwanted = False
         self._id = (await self._call("ExecuteStatement", Sql=sql, **_WHERE))["Id"]
         try:
+            if self._is_unwanted:
+                await self.cancel()
             described = await self._ended(self._id)
             if not described.get("HasResultSet"):
                 return Result([], [], 0, described.get("Duration", 0) / 1e6)
@@ -43,6 +47,7 @@ class Query:
 
     async def cancel(self) -> None:
         """End the statement under way, if there is one."""
+        self._is_unwanted = True
         if self._id is not None:
             with contextlib.suppress(HeadraceError):  # it has ended meanwhile
                 await self._call("CancelStatement", Id=self._id)
