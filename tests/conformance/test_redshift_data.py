@@ -175,6 +175,25 @@ def test_a_result_over_the_limit_fails_with_words(client: Any) -> None:
     assert told["Status"] == "FAILED" and "larger than 1 MB" in told["Error"] and "UNLOAD" in told["Error"], told
 
 
+@pytest.mark.parametrize(("rows", "status"), [(95_000, "FINISHED"), (120_000, "FAILED")])
+def test_a_result_may_have_a_hundred_megabytes(tmp_path: Path, rows: int, status: str) -> None:
+    sql = (
+        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 350)"
+        f" SELECT REPEAT('x', 1000) AS x FROM t AS a CROSS JOIN t AS b LIMIT {rows}"
+    )
+    with WarehouseServer(tmp_path) as running:
+        client = running.client()
+        told = run(client, sql)
+        assert told["Status"] == status, told
+        if status == "FAILED":
+            assert told["Error"].startswith("The result is larger than 100 MB.")
+            assert not list(running.layout.warehouse.glob("results/*")), "nothing of it is kept"
+        else:
+            assert 95_000_000 < told["ResultSize"] < 100 * 1024**2
+            pages = client.get_paginator("get_statement_result").paginate(Id=told["Id"])
+            assert sum(len(page["Records"]) for page in pages) == rows
+
+
 @pytest.mark.parametrize(
     ("sql", "problem"),
     [
