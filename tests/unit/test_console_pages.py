@@ -1,5 +1,7 @@
 """What the console's pages make of answers: rows, facts, charts."""
 
+from typing import Any
+
 import pytest
 
 from headrace.console import bills_page, device_page, fleet, query, result_chart, sql_page
@@ -122,3 +124,19 @@ def test_a_months_state() -> None:
     note = bills_page.month_note({"state": "provisional", "unbilled": {"devices": 1, "events": 2, "bytes": 3}})
     assert note == "Not closed: it still changes. 2 events of 1 device without a tenant are on no bill."
     assert bills_page.month_note({"state": "closed", "closed_at": "T"}) == "Closed T."
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ({"tariff": "basic", "meter": "events", "quantity": 3629}, "basic: events, 3,629: 4.63 EUR"),
+        ({"tariff": "", "meter": "minimum", "quantity": 0}, "minimum: 4.63 EUR"),
+        (
+            {"tariff": "basic", "meter": "bytes", "quantity": -2, "adjusts": "2026-10"},
+            "basic: bytes, adjusts 2026-10, -2: 4.63 EUR",
+        ),
+        ({"tariff": "", "meter": "minimum", "quantity": 0, "adjusts": "2026-10"}, "minimum, adjusts 2026-10: 4.63 EUR"),
+    ],
+)
+def test_a_bills_line(line: dict[str, Any], text: str) -> None:
+    assert bills_page.line_text({"amount": "4.63", "currency": "EUR", **line}) == text

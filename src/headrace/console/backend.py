@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from headrace.errors import HeadraceError, NotFound, Unavailable
+from headrace.errors import HeadraceError, NotFound, Unavailable, UsageError
 from headrace.wire import AMZ_JSON_1_1
 
 ANSWER_S_MAX = 5.0  # of what is answered from memory
@@ -78,7 +78,7 @@ class Backend:
 
 
 def _error(response: httpx.Response) -> HeadraceError:
-    kind = {404: NotFound, 503: Unavailable}.get(response.status_code, HeadraceError)
+    kind = {400: UsageError, 404: NotFound, 503: Unavailable}.get(response.status_code, HeadraceError)
     try:
         said = msgspec.json.decode(response.content, type=Mapping[str, Any])
     except msgspec.DecodeError:

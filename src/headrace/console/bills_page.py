@@ -111,9 +111,15 @@ def tenant_part(month: str, tenant: dict[str, Any]) -> None:
             query = urlencode({"month": month, "tenant": tenant["tenant"]})
             ui.link("Statement", f"{STATEMENT}?{query}", new_tab=True)
         for line in tenant["lines"]:
-            what = line["meter"] if line["kind"] == "usage" else f"{line['kind']} {line.get('adjusts') or ''}".strip()
-            text = f"{line['tariff']}: {what}, {words.count(line['quantity'])}: {line['amount']} {line['currency']}"
-            ui.label(words.readable(text)).classes("quiet")
+            ui.label(words.readable(line_text(line))).classes("quiet")
+
+
+def line_text(line: dict[str, Any]) -> str:
+    """Return what is said of a line: `basic: events, adjusts 2026-10, 62: 0.06 EUR`."""
+    tariff = f"{line['tariff']}: " if line["tariff"] else ""
+    adjusts = f", adjusts {line['adjusts']}" if line.get("adjusts") else ""
+    quantity = f", {words.count(line['quantity'])}" if line["meter"] != "minimum" else ""
+    return f"{tariff}{line['meter']}{adjusts}{quantity}: {line['amount']} {line['currency']}"
 
 
 def money(totals: dict[str, str]) -> str:

@@ -13,7 +13,7 @@ from headrace.console.device_page import DevicePage
 from headrace.console.fleet import FleetPage
 from headrace.console.sql_page import SqlPage
 from headrace.console.watcher import Watcher
-from headrace.errors import HeadraceError, NotFound
+from headrace.errors import HeadraceError, NotFound, UsageError
 
 _TITLE = "Headrace"
 
@@ -52,14 +52,15 @@ def register(backend: Backend, watcher: Watcher) -> None:
 async def _statement(backend: Backend, month: str, tenant: str) -> Response:
     """Return a tenant's statement as a page of its own, to be printed."""
     try:
+        if not month or not tenant:
+            raise NotFound("A statement is of a month and a tenant.", "Choose one among the bills.")
         bill = await backend.get(f"bills/{quote(month, safe='')}", timeout_s=READING_S_MAX, tenant=tenant)
-        (found,) = bill["tenants"] or [None]
-        if found is None:
-            raise NotFound(f"There is no bill of {tenant!r} for {month!r}.")
+        (found,) = bill["tenants"]
         usage = await backend.get(
             f"bills/{quote(month, safe='')}/usage", timeout_s=READING_S_MAX, tenant=tenant, days="1"
         )
     except HeadraceError as error:
         text = f"{error.problem} {error.hint}".strip()
-        return Response(text, 404 if isinstance(error, NotFound) else 502, media_type="text/plain")
+        status = 404 if isinstance(error, NotFound) else 400 if isinstance(error, UsageError) else 502
+        return Response(text, status, media_type="text/plain")
     return Response(statement.to_html(bill, found, usage["devices"]), media_type="text/html")
