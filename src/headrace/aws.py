@@ -27,6 +27,14 @@ _SLOW_DOWN = frozenset(
     }
 )
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "403", "Forbidden", "AllAccessDisabled"})
+# S3 does not say which action it refuses, as other services do; it is not always the operation's name.
+_S3_ACTIONS = {
+    "CopyObject": "s3:PutObject",
+    "DeleteObjects": "s3:DeleteObject",
+    "HeadBucket": "s3:ListBucket",
+    "HeadObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
+}
 _BAD_CREDENTIALS = frozenset(
     {
         "ExpiredToken",
@@ -96,7 +104,9 @@ def translated(error: Exception, what: str) -> HeadraceError:
     if code in _SLOW_DOWN:
         return Throttled(f"{what}: {code}.", "Try again later, or raise the capacity.")
     if code in _DENIED:
-        return HeadraceError(f"{what}: access denied. {error}", "Allow that action in the role's or user's policy.")
+        operation = getattr(error, "operation_name", "")
+        action = _S3_ACTIONS.get(operation, f"s3:{operation}" if "Object" in operation else "that action")
+        return HeadraceError(f"{what}: access denied. {error}", f"Allow {action} in the role's or user's policy.")
     if code in _BAD_CREDENTIALS:
         return UsageError(
             f"{what}: the credentials are refused ({code}).", "Sign in again: aws sso login, aws configure."

@@ -11,12 +11,14 @@ An erase first writes its item, then deletes. So what was put before the news we
 erase or told to whoever put it: nothing comes back, however often a record is delivered.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 
 from headrace import clock
 from headrace.device_registry import BY_EVENT, INFO, Info, decode, item
+from headrace.errors import Conflict
 from headrace.table.base import Item, Table
 
 KNOWN_MAX = 500_000  # devices; a process that has seen more begins anew
@@ -30,10 +32,23 @@ class Erasure(msgspec.Struct, frozen=True):
 
     device_id: str
     before_ms: int
-    version: int = 1
 
 
-_erasure = msgspec.json.Decoder(Erasure).decode
+class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An erasure as an item has it. In DynamoDB `device_id` is the key's name: only earlier local tables have that."""
+
+    before_ms: int
+    version: int
+    erased: str | None = None
+    device_id: str = ""
+
+
+_stored = msgspec.json.Decoder(_Stored).decode
+
+
+def _erasure(item: Item) -> Erasure:
+    found = _stored(item.attributes)
+    return Erasure(found.device_id if found.erased is None else found.erased, found.before_ms)
 
 
 class Registration:
@@ -83,8 +98,9 @@ class Registration:
         while page := self._table.query(PARTITION, self._last + "\0", _END, PAGE):
             found += page
             self._last = page[-1].sort
-        erased = [_erasure(each.attributes) for each in found]
-        self._erased |= {each.device_id: each.before_ms for each in erased}
+        erased = [_erasure(each) for each in found]
+        for each in erased:
+            self._erased[each.device_id] = max(each.before_ms, self._erased.get(each.device_id, 0))
         devices = {each.device_id for each in erased}
         self._known -= devices
         return devices
@@ -94,7 +110,28 @@ def add_erasure(table: Table, erasure: Erasure) -> None:
     """Write an erasure behind all others; raises Conflict if another was written at the same moment."""
     last = table.query(PARTITION, _PREFIX, _END, 1, newest_first=True)
     number = int(last[0].sort[len(_PREFIX) :]) + 1 if last else 1
-    table.put_if_version(Item(PARTITION, f"{_PREFIX}{number:012d}", msgspec.json.encode(erasure)), 0)
+    stored = _Stored(erasure.before_ms, 1, erasure.device_id)
+    table.put_if_version(Item(PARTITION, f"{_PREFIX}{number:012d}", msgspec.json.encode(stored)), 0)
+
+
+def is_erasure(item: Item) -> bool:
+    """Return whether an item of the table of devices is an erasure."""
+    return item.partition == PARTITION and item.sort.startswith(_PREFIX)
+
+
+def add_erasures(table: Table, items: Iterable[Item]) -> int:
+    """Write the erasures of another table behind this one's, unless it has them; return how many were written.
+
+    Their numbers are of that table: here they may be another device's, and processes ask for what is behind the last.
+    """
+    known, added = erasures(table), 0
+    for erasure in map(_erasure, items):
+        while not known.is_erased(erasure.device_id, erasure.before_ms - 1):
+            with contextlib.suppress(Conflict):  # somebody else took the number
+                add_erasure(table, erasure)
+                added += 1
+            known.news()
+    return added
 
 
 def erasures(table: Table) -> Registration:

@@ -3,123 +3,23 @@
 import gzip
 import json
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from headrace.archive import catalogue, transitions
-from headrace.archive.aws import S3Bucket
 from headrace.archive.local import LocalBucket
-from headrace.settings import Layout
-from headrace.table.aws import DynamoTable
-from headrace.table.base import Item, Table
-from headrace.table.local import LocalTable
+from headrace.registration import Erasure, add_erasure, erasures
+from headrace.table.base import Item
 from support import moto
-from support.backend import ROOT, Backend, backend
-from support.cloud import Cloud
-from support.moto_server import moto_server
+from support.backend import ROOT
+from support.moving import Moving, all_of, moving_system, objects_of
 
 pytestmark = pytest.mark.skipif(moto.IS_REMOTE, reason="it is the packages that are run on a real account")
 SENSORS = ROOT / "tests" / "data" / "sensors.csv.gz"
 DAYS = ("2014-02-14", "2014-02-15", "2014-02-16")
-NAMES = {"events": "stack-events", "devices": "stack-devices", "archive": "stack-archive", "failures": "stack-failures"}
-KEYS = [("device_id", "HASH"), ("sk", "RANGE")]
-TABLE = {
-    "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name, _ in KEYS],
-    "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in KEYS],
-    "BillingMode": "PAY_PER_REQUEST",
-}
-OUTPUTS = {
-    "EventsTableName": "events",
-    "DevicesTableName": "devices",
-    "ArchiveBucketName": "archive",
-    "FailuresBucketName": "failures",
-}
-STACK = {
-    "Resources": {
-        **{
-            f"{noun}Table": {"Type": "AWS::DynamoDB::Table", "Properties": {"TableName": NAMES[noun], **TABLE}}
-            for noun in ("events", "devices")
-        },
-        **{
-            f"{noun}Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": NAMES[noun]}}
-            for noun in ("archive", "failures")
-        },
-    },
-    "Outputs": {output: {"Value": NAMES[noun]} for output, noun in OUTPUTS.items()},
-}
-
-
-class Moving:
-    """A backend with a past, and an AWS to move it to."""
-
-    def __init__(self, local: Backend, remote: Cloud) -> None:
-        self.local = local
-        self.remote = remote
-        self.layout = Layout(local.data)
-        self._tables = {noun: LocalTable.connect(noun, self.layout.table_socket) for noun in ("events", "devices")}
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "headrace", "upload", "--data", str(self.local.data), *arguments]
-
-    def run(self, *arguments: str, **changed: str | None) -> subprocess.CompletedProcess[str]:
-        environment = {name: value for name, value in self.local.environment.items() if not name.startswith("AWS_")}
-        for name, value in {**self.remote.environment, **changed}.items():
-            if value is not None:
-                environment[name] = value
-        return subprocess.run(
-            self.command(*arguments), env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
-
-    def uploaded(self, *arguments: str) -> Any:
-        result = self.run("--json", *arguments)
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)["counts"]
-
-    def killed(self, saves: int, later_s: float) -> bool:
-        """Run until the journal was saved so often, and a little longer; return whether it was killed by then."""
-        environment = {**self.local.environment, **self.remote.environment}
-        process = subprocess.Popen(
-            self.command(), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        seen: set[tuple[str, int]] = set()
-        before = self.journals()
-        while process.poll() is None and len(seen - before) < saves:
-            seen |= self.journals()
-            time.sleep(0.002)
-        time.sleep(later_s)
-        ended = process.poll() is not None
-        process.kill()
-        process.wait(20)
-        return not ended
-
-    def journals(self) -> set[tuple[str, int]]:
-        return {(path.name, path.stat().st_mtime_ns) for path in self.layout.uploads.glob("*.json")}
-
-    def table(self, noun: str) -> LocalTable:
-        return self._tables[noun]
-
-    def close(self) -> None:
-        for table in self._tables.values():
-            table.close()
-
-    def bucket(self, noun: str) -> LocalBucket:
-        return LocalBucket(self.layout.buckets / noun)
-
-    def their_table(self, noun: str) -> DynamoTable:
-        return self.remote.table(noun)
-
-    def send(self, *events: dict[str, Any]) -> None:
-        client = self.local.client("kinesis")
-        before = self.local.status()["accepted"]
-        for one in events:
-            client.put_record(StreamName="events", PartitionKey="k", Data=json.dumps(one).encode())
-        self.local.settled(before + len(events))
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +29,8 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moving]:
     with gzip.open(SENSORS, "rt") as file:
         head, *rows = (row for row in file if row.startswith(("time", *DAYS)))
         some.write_text(head + "".join(rows))
-    with backend(folder) as local, moto_server() as environment:
-        remote = Cloud(environment, NAMES)
-        remote.client("cloudformation").create_stack(StackName="headrace", TemplateBody=json.dumps(STACK))
-        made = Moving(local, remote)
+    with moving_system(folder) as made:
+        local = made.local
         local.cli("send", str(some))
         local.settled(len(rows))
         made.send({"device_id": "odd", "time": 1, "x": 21.50, "y": [None, "é"]}, {"id": 7}, {"device_id": 5})
@@ -145,25 +43,6 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moving]:
             transitions.transition(archive, info, storage_class)
         made.send({"device_id": "odd", "time": 2, "id": "after compaction"})
         yield made
-        made.close()
-
-
-def all_of(table: Table) -> dict[tuple[str, str], Item]:
-    found: dict[tuple[str, str], Item] = {}
-    after = None
-    while page := table.scan(after, 1000):
-        found |= {item[:2]: item for item in page}
-        after = page[-1].partition, page[-1].sort
-    return found
-
-
-def objects_of(bucket: LocalBucket | S3Bucket) -> dict[str, tuple[int, str, dict[str, str]]]:
-    """Return what is listed; moto does not tell the tags of cold objects, which S3 does."""
-    return {
-        info.key: (info.size, info.storage_class, dict(bucket.tags(info.key)) if info.readable else {})
-        for info in bucket.list()
-        if not info.key.startswith(catalogue.PREFIX)
-    }
 
 
 def content(bucket: LocalBucket, key: str, folder: Path) -> bytes:
@@ -272,6 +151,21 @@ def test_what_is_missing_is_told(
     assert result.returncode in (1, 2)
     assert says in result.stderr, result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_what_was_erased_here_is_noted_behind_what_was_erased_there(moving: Moving) -> None:
+    """Both have numbered from 1: of two erasures of one number none may be lost."""
+    theirs = moving.their_table("devices")
+    add_erasure(theirs, Erasure("theirs", 5_000))
+    moving.local.cli("devices", "erase", "pump-2", "--yes")
+    before = all_of(theirs)
+    counts = moving.uploaded()
+    assert counts["devices"]["put"] == 1
+    known = erasures(theirs)
+    now_ms = int(time.time() * 1000)
+    assert known.is_erased("theirs", 4_999) and known.is_erased("pump-2", now_ms - 60_000)
+    assert before.items() <= all_of(theirs).items()
+    assert moving.uploaded()["devices"]["put"] == 0
 
 
 def test_it_is_not_moved_to_itself(moving: Moving) -> None:

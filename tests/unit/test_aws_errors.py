@@ -9,16 +9,18 @@ from headrace import aws
 from headrace.errors import HeadraceError, NotFound, Throttled, Unavailable, UsageError
 
 
-def answer(code: str, status: int = 400) -> exceptions.ClientError:
+def answer(code: str, status: int = 400, operation: str = "PutObject") -> exceptions.ClientError:
     content: Any = {"Error": {"Code": code, "Message": "why"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return exceptions.ClientError(content, "PutObject")
+    return exceptions.ClientError(content, operation)
 
 
 @pytest.mark.parametrize(
     ("error", "kind", "says"),
     [
         (answer("SlowDown", 503), Throttled, "Try again"),
-        (answer("AccessDenied", 403), HeadraceError, "policy"),
+        (answer("AccessDenied", 403), HeadraceError, "Allow s3:PutObject in the role's or user's policy"),
+        (answer("403", 403, "HeadBucket"), HeadraceError, "Allow s3:ListBucket"),
+        (answer("AccessDeniedException", 400, "PutItem"), HeadraceError, "Allow that action"),
         (answer("InvalidAccessKeyId", 403), UsageError, "Sign in"),
         (answer("NoSuchBucket", 404), NotFound, "Check its name"),
         (answer("InternalError", 500), Unavailable, "Try again"),

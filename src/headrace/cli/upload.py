@@ -73,6 +73,10 @@ def _upload(source: Any, layout: Any, found: Any, restart: bool, as_json: bool) 
             run.Upload(source, found, journal, told).run()
         except KeyboardInterrupt:
             raise HeadraceError("Interrupted.", "Run the command again: it goes on where it was.") from None
+        except HeadraceError:
+            progress.clear()
+            note(f"stopped at {journal.state.step}; run again, it goes on from there")
+            raise
         finally:
             progress.clear()
         _report(journal.state, clock.monotonic_s() - began_s, as_json)

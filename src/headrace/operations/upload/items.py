@@ -12,6 +12,7 @@ import msgspec
 
 from headrace.errors import Conflict, HeadraceError
 from headrace.operations.upload.journal import Journal
+from headrace.registration import add_erasures, is_erasure
 from headrace.table.aws import KEYS_AT_ONCE, DynamoTable
 from headrace.table.base import Item, Table
 
@@ -86,6 +87,9 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def move_page(page: Sequence[Item], target: DynamoTable) -> Outcome:
     """Put what AWS lacks, and read it back; raises HeadraceError if it is then not what was put."""
+    erasures = [item for item in page if is_erasure(item)]
+    added = add_erasures(target, erasures)
+    page = [item for item in page if not is_erasure(item)]
     before = stands(page, target)
     wanted = [item for item in page if before[item[:2]] in (There.MISSING, There.OLDER)]
     if wanted:
@@ -98,7 +102,8 @@ def move_page(page: Sequence[Item], target: DynamoTable) -> Outcome:
                 "Does something else delete from that table? Run the command again.",
             )
     kept = sum(1 for state in before.values() if state is There.NEWER)
-    return Outcome(len(wanted), len(page) - len(wanted) - kept, kept)
+    there = len(page) - len(wanted) - kept + len(erasures) - added
+    return Outcome(len(wanted) + added, there, kept)
 
 
 def stands(page: Sequence[Item], target: DynamoTable) -> dict[Key, There]:
