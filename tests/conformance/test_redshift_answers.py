@@ -97,6 +97,7 @@ VALUES: list[tuple[str, tuple[Any, ...]]] = [
     ("SELECT '12'::int, ' 12 '::bigint, '1.50'::decimal(5,1), '1e3'::float8, 3::varchar, 2.50::varchar", (12, 12, D("1.5"), 1000.0, "3", "2.50")),
     ("SELECT 2.5::numeric, -2.5::decimal(5,0), 0.1::float8::decimal(18,6), 28.05::float8::decimal(9,2), 1e9::float8::decimal(18,6)".replace("1e9", "1000000000"), (3, -3, D("0.1"), D("28.05"), 10**9)),
     ("SELECT ABS(-2147483648), -2147483648::bigint, -9223372036854775807", (2147483648, -2147483648, -9223372036854775807)),
+    ("SELECT 0.10::varchar, (-0.5)::varchar, 12.30::varchar, 1.5::float8::float(53), 'ab' SIMILAR TO '%+'", ("0.10", "-0.5", "12.30", 1.5, True)),
     ("SELECT TRUE::int, 0::boolean, 't'::boolean, 'no'::boolean", (1, False, True, False)),
     ("SELECT 'abcdef'::varchar(3), 'añb'::varchar(9), CONVERT(integer, '7'), CAST(1.005 AS DECIMAL(10, 2))", ("abc", "añb", 7, D("1.01"))),
     ("SELECT '2026-01-31'::date, '2026-01-31 10:11Z'::timestamp, '2026-01-31T10:11:12.5'::timestamp", (date(2026, 1, 31), T(2026, 1, 31, 10, 11), T(2026, 1, 31, 10, 11, 12, 500000))),
@@ -184,6 +185,8 @@ QUERIES: list[tuple[str, list[tuple[Any, ...]]]] = [
     # Queries in queries.
     ("SELECT i FROM t WHERE i = (SELECT MAX(i) FROM t) AND EXISTS (SELECT 1 FROM t u WHERE u.b < t.b)", [(7,)]),
     ("WITH a AS (SELECT i FROM t WHERE i > 0), b (n) AS (SELECT i * 2 FROM a) SELECT n FROM b", [(14,)]),
+    ("WITH t AS (SELECT i FROM t WHERE i > 0), u AS (SELECT i FROM t) SELECT t.i FROM t JOIN u USING (i)", [(7,)]),
+    ("WITH a AS (SELECT i FROM t), t AS (SELECT 1 AS i) SELECT COUNT(*) FROM a", [(3,)]),
     ("WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 4) SELECT n FROM r ORDER BY 1", [(1,), (2,), (3,), (4,)]),
     # Sets: INTERSECT binds first; types meet.
     ("SELECT 1 AS n UNION SELECT 2 INTERSECT SELECT 3 ORDER BY 1", [(1,)]),

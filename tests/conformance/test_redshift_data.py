@@ -236,6 +236,11 @@ def test_unloaded_csv_is_copied_back_as_it_was(server: WarehouseServer, client: 
     assert both[0] == both[1]
 
 
+def test_fractions_are_unloaded_with_their_zero(server: WarehouseServer, client: Any) -> None:
+    run(client, "UNLOAD ('SELECT 0.10 AS f, -0.5 AS g') TO 's3://archive/unload/half-' IAM_ROLE default FORMAT CSV")
+    assert (server.layout.buckets / "archive" / "unload" / "half-000").read_text() == "0.10,-0.5\n"
+
+
 def test_an_empty_cell_is_an_empty_text_unless_copy_takes_it_as_null(client: Any) -> None:
     place = "'s3://archive/unload/empty-' IAM_ROLE default FORMAT CSV"
     run(client, f"UNLOAD ('SELECT 1 AS n, CAST(NULL AS VARCHAR(10)) AS t') TO {place}")

@@ -56,6 +56,11 @@ def test_a_varchar_holds_as_many_bytes_as_it_says(connection: Any) -> None:
     (statement,) = dialect.translate("CREATE TABLE new (v VARCHAR(3))", SCHEMA)
     connection.execute(statement.sql)
     connection.execute("INSERT INTO new VALUES ('abc')")
+    (statement,) = dialect.translate("CREATE TABLE unsized (v VARCHAR)", SCHEMA)
+    connection.execute(statement.sql)
+    connection.execute("INSERT INTO unsized VALUES (repeat('a', 256))")
+    with pytest.raises(Exception, match="CHECK"):
+        connection.execute("INSERT INTO unsized VALUES (repeat('a', 257))")
     with pytest.raises(Exception, match="CHECK"):
         connection.execute("INSERT INTO new VALUES ('ñññ')")
 

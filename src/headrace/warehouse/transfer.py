@@ -228,16 +228,19 @@ def _csv_writing(options: Options) -> str:
 
 
 def _spelled(session: Session, query: str) -> str:
-    """Return the query with booleans as Redshift writes them to CSV."""
+    """Return the query with booleans and fractions as Redshift writes them to CSV."""
     session.run(f"DESCRIBE {query}")
     columns = [(row[0], row[1]) for row in session.fetch(10_000)]
-    names = [
-        f"CASE {quoted(name)} WHEN true THEN 't' WHEN false THEN 'f' END AS {quoted(name)}"
-        if kind == "BOOLEAN"
-        else quoted(name)
-        for name, kind in columns
-    ]
-    return f"SELECT {', '.join(names)} FROM ({query}) AS unloaded"
+    cells = ", ".join(f"{_written(quoted(name), kind)} AS {quoted(name)}" for name, kind in columns)
+    return f"SELECT {cells} FROM ({query}) AS unloaded"
+
+
+def _written(column: str, kind: str) -> str:
+    if kind == "BOOLEAN":
+        return f"CASE {column} WHEN true THEN 't' WHEN false THEN 'f' END"
+    if match := re.fullmatch(r"DECIMAL\((\d+),\1\)", kind):  # DuckDB leaves out the 0 of 0.5
+        return f"CAST({column} AS DECIMAL({min(int(match[1]) + 1, 38)},{match[1]}))"
+    return column
 
 
 def _list(files: Sequence[str]) -> str:

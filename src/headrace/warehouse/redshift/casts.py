@@ -55,6 +55,7 @@ _INSTEAD = {
 }
 _VARCHARS = ("VARCHAR", "NVARCHAR")
 BYTES_MAX = 65_535
+BYTES_DEFAULT = 256  # of a VARCHAR column that says no size
 _WHOLE = r" *[+-]?[0-9]+ *"
 _DECIMAL = r" *[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+) *"
 _FLOAT = r" *[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})? *"
@@ -62,12 +63,15 @@ _FLOAT = r" *[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})? *"
 
 def type_of(node: Any) -> tuple[Type, int | None]:
     """Return the type that a node names, and the bytes that a VARCHAR may have (None where it is not limited)."""
-    name = node.this.name
+    name = str(getattr(node.this, "name", node.this))
     sizes = [part.name for part in node.expressions]
     if name in _VARCHARS:
         if not sizes or sizes[0].upper() == "MAX":  # without a size a CAST cuts nothing off
             return VARCHAR, None
-        return VARCHAR, None if _size(sizes[0]) >= BYTES_MAX else _size(sizes[0])
+        size = _size(sizes[0])
+        if not 1 <= size <= BYTES_MAX:
+            raise Refused(f"VARCHAR({size}) is no type.", f"Write 1 to {BYTES_MAX} bytes, or VARCHAR(MAX).")
+        return VARCHAR, size if size < BYTES_MAX else None
     if name in ("DECIMAL", "NUMERIC"):
         precision, scale = ([_size(size) for size in sizes] + [0, 0])[:2] if sizes else (18, 0)
         if not 1 <= precision <= types.PRECISION_MAX or scale > precision:
@@ -75,7 +79,7 @@ def type_of(node: Any) -> tuple[Type, int | None]:
         return Type("numeric", precision, scale), None
     if name in _NAMES and not sizes:
         return _NAMES[name], None
-    if name == "FLOAT" and sizes:
+    if name in ("FLOAT", "DOUBLE") and len(sizes) == 1:  # FLOAT(24); sqlglot takes FLOAT for DOUBLE
         return (REAL if _size(sizes[0]) <= 24 else DOUBLE), None
     raise Refused(f"The type {name} is not supported.", f"Use {_INSTEAD.get(name, 'VARCHAR, or a number type')}.")
 
@@ -154,6 +158,11 @@ def _to_text(value: Value, bytes_max: int | None) -> Value:
             return Value(text_sql(literal), VARCHAR, literal=literal)
         return Value(_cut(value.sql, bytes_max), VARCHAR)
     sql = f"CAST({value.sql} AS VARCHAR)"
+    if value.type.name == "numeric" and value.type.scale == value.type.precision:  # DuckDB leaves out the 0 of 0.5
+        if value.type.precision == types.PRECISION_MAX:
+            raise Refused(f"CAST of {value.type} to VARCHAR is not supported.", "Cast it to fewer decimals first.")
+        wider = types.numeric(value.type.precision + 1, value.type.scale, "A text")
+        sql = f"CAST(CAST({value.sql} AS {wider.duckdb}) AS VARCHAR)"
     if bytes_max is not None and bytes_max < 40:
         sql = f"({failing(f'strlen({sql}) > {bytes_max}', f'A value is too long for VARCHAR({bytes_max}).', sql)})"
     return Value(sql, VARCHAR)

@@ -6,20 +6,18 @@ from headrace.warehouse.redshift import types
 from headrace.warehouse.redshift.types import INTEGER, VARCHAR, Refused, Type
 from headrace.warehouse.redshift.values import text_sql
 
-DATABASE, SCHEMA, OWNER = "headrace", "public", "headrace"
+DATABASE, SCHEMA = "headrace", "public"
 Columns = list[tuple[str, Type]]
 Rows = list[tuple[str | int | None, ...]]
 
-_TABLES = ["table_catalog", "table_schema", "table_name", "table_type"]
-_SVV_COLUMNS = [
-    "table_catalog", "table_schema", "table_name", "column_name", "ordinal_position", "is_nullable", "data_type",
-]  # fmt: skip
+# Of their columns, those whose values are known: not which table is a view, nor which column may be null.
+_TABLES = ["table_catalog", "table_schema", "table_name"]
+_SVV_COLUMNS = ["table_catalog", "table_schema", "table_name", "column_name", "ordinal_position", "data_type"]
 _VIEWS = {
     ("pg_catalog", "svv_tables"): _TABLES,
     ("information_schema", "tables"): _TABLES,
     ("pg_catalog", "svv_columns"): _SVV_COLUMNS,
     ("information_schema", "columns"): _SVV_COLUMNS,
-    ("pg_catalog", "pg_tables"): ["schemaname", "tablename", "tableowner"],
     ("pg_catalog", "pg_table_def"): ["schemaname", "tablename", "column", "type"],
     ("information_schema", "schemata"): ["catalog_name", "schema_name"],
     ("pg_catalog", "svv_schemas"): ["schema_name"],
@@ -43,9 +41,7 @@ def view(schema: str | None, name: str, tables: Mapping[str, Mapping[str, str]])
 def _rows(name: str, tables: Mapping[str, Mapping[str, str]]) -> Rows:
     names = sorted(tables)
     if name in ("svv_tables", "tables"):
-        return [(DATABASE, SCHEMA, table, "BASE TABLE") for table in names]
-    if name == "pg_tables":
-        return [(SCHEMA, table, OWNER) for table in names]
+        return [(DATABASE, SCHEMA, table) for table in names]
     if name == "schemata":
         return [(DATABASE, SCHEMA)]
     if name == "svv_schemas":
@@ -58,7 +54,7 @@ def _rows(name: str, tables: Mapping[str, Mapping[str, str]]) -> Rows:
             if name == "pg_table_def":
                 found.append((SCHEMA, table, column.lower(), str(typed or spelled)))
             else:
-                found.append((DATABASE, SCHEMA, table, column.lower(), at, "YES", spelled))
+                found.append((DATABASE, SCHEMA, table, column.lower(), at, spelled))
     return found
 
 

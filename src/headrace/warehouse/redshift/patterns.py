@@ -23,17 +23,26 @@ def regular_expression(pattern: str | None, what: str, *, finds: bool = False) -
     """
     if pattern is None:
         raise Refused(f"{what} takes a pattern that is written out.", "Write the pattern as a text: '^pump-[0-9]+$'.")
-    before = ""
-    for part in _parts(pattern, what):
-        kind = str(part.lastgroup)
+    _check(_parts(pattern, what), pattern, what, finds=finds)
+    return pattern
+
+
+def _check(parts: list[re.Match[str]], pattern: str, what: str, *, finds: bool = False) -> None:
+    """Refuse a pattern that repeats nothing, or has a group or an alternative that is empty."""
+    before = "("
+    for part in parts:
+        kind, written = str(part.lastgroup), part[0]
         if finds and kind == "group":
             raise Refused(
                 f"{what}: a pattern with ( ) or | may find another part here.", "Use […] and repetitions, or LIKE."
             )
-        if kind in ("repeat", "count") and before not in ("bracket", "escape", "plain", "close"):
-            raise Refused(f"{what}: {part[0]!r} repeats nothing in {pattern!r}.", _HINT)
-        before = "close" if part[0] == ")" else kind
-    return pattern
+        if kind in ("repeat", "count") and before not in ("bracket", "escape", "plain", ")"):
+            raise Refused(f"{what}: {written!r} repeats nothing in {pattern!r}.", _HINT)
+        if kind == "group" and written != "(" and before in ("(", "|"):
+            raise Refused(f"{what}: {written!r} stands behind nothing in {pattern!r}.", _HINT)
+        before = written if kind == "group" else kind
+    if before == "|":
+        raise Refused(f"{what}: nothing stands behind | in {pattern!r}.", _HINT)
 
 
 def matches_nothing(pattern: str) -> bool:
@@ -52,11 +61,12 @@ def similar(pattern: str | None) -> str:
     """Return SIMILAR TO's pattern as a regular expression over the whole text, or refuse it."""
     if pattern is None:
         raise Refused("SIMILAR TO takes a pattern that is written out.", "Write the pattern as a text: 'pump-[0-9]+'.")
-    found = []
-    for part in _parts(pattern, "SIMILAR TO"):
+    found, parts = [], _parts(pattern, "SIMILAR TO")
+    _check(parts, pattern, "SIMILAR TO")
+    for part in parts:
         kind, written = str(part.lastgroup), part[0]
         if kind == "plain":
-            written = {"%": ".*", "_": ".", ".": r"\."}.get(written, written)
+            written = {"%": "(?:.*)", "_": ".", ".": r"\."}.get(written, written)
         found.append("\\" + written if kind == "anchor" else written)
     return "(?:" + "".join(found) + ")"
 

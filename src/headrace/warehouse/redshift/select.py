@@ -230,6 +230,8 @@ class Select:
             columns = [Output(column, kind) for column, kind in outputs]
             return named(f"({sql})", alias or name, renamed(columns, names, name))
         check_place(node)
+        if name in self.queries.ctes:
+            raise Refused(f"{schema}.{name} is a table and a WITH query here.", "Give the WITH query another name.")
         if name not in context.schema:
             known = ", ".join(sorted(context.schema))
             raise Refused(f"There is no table {name}.", f"There are {known}." if known else "Create it first.")

@@ -51,21 +51,14 @@ _DUCKDB = {
     "interval": "INTERVAL",
 }
 _COLUMNS = {
-    "TINYINT": SMALLINT,
-    "UTINYINT": SMALLINT,
     "SMALLINT": SMALLINT,
-    "USMALLINT": INTEGER,
     "INTEGER": INTEGER,
-    "UINTEGER": BIGINT,
     "BIGINT": BIGINT,
-    "HUGEINT": Type("numeric", 38, 0),
-    "UBIGINT": Type("numeric", 20, 0),
     "FLOAT": REAL,
     "DOUBLE": DOUBLE,
     "DOUBLE PRECISION": DOUBLE,
     "BOOLEAN": BOOLEAN,
     "VARCHAR": VARCHAR,
-    "JSON": VARCHAR,
     "DATE": DATE,
     "TIMESTAMP": TIMESTAMP,
 }

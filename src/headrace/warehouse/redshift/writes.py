@@ -8,7 +8,7 @@ from headrace.warehouse.redshift.expressions import only
 from headrace.warehouse.redshift.names import Context, Output, Query, check_place, folded
 from headrace.warehouse.redshift.queries import Queries
 from headrace.warehouse.redshift.select import Select
-from headrace.warehouse.redshift.types import UNKNOWN, Refused, Type, of_column
+from headrace.warehouse.redshift.types import UNKNOWN, VARCHAR, Refused, Type, of_column
 from headrace.warehouse.redshift.values import NULL, Value, as_type, name_sql
 
 _ENCODINGS = [
@@ -222,6 +222,8 @@ def _definition(node: Any) -> str:
     if node.args.get("kind") is None:
         raise Refused(f"The column {name} has no type.", "Write one: INTEGER, VARCHAR(100).")
     kind, bytes_max = casts.type_of(node.args["kind"])
+    if kind == VARCHAR and not node.args["kind"].expressions:
+        bytes_max = casts.BYTES_DEFAULT
     parts = [name_sql(name), kind.duckdb]
     if bytes_max is not None:
         parts.append(f"CHECK (strlen({name_sql(name)}) <= {bytes_max})")
