@@ -4,6 +4,9 @@ UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
+# Many processes are started, by `make up` and by the tests: what is compiled once is kept, as pip does.
+export UV_COMPILE_BYTECODE := 1
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 # Many tests wait more than they compute: twice as many workers as processors.
 WAITING := $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
@@ -20,9 +23,8 @@ up: .venv/.run ## set up and start the backend (data in ./data, stop with Ctrl-C
 check: .venv/.dev ## lint, types, layers, unit and conformance tests, in under a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n $(WAITING) tests/unit tests/conformance
+	$(BIN)/mypy & $(BIN)/pytest -n $(WAITING) --dist loadfile tests/unit tests/conformance; tests=$$?; wait $$! && exit $$tests
 
 test: .venv/.dev ## set up and run every test
 	$(MAKE) --no-print-directory check

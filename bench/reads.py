@@ -143,7 +143,7 @@ def main() -> int:
         try:
             sent = send(backend.url, Bodies("events"), rate=10_000, duration_s=PRELOADED / 10_000).records
             backend.settled(sent, 120)
-            time.sleep(2)
+            time.sleep(2)  # RocksDB compacts in the background for a while, and does not tell when it has ended
             idle = probes.read(layout.table_socket, idle_s, 0.001)
             by_http = over_wire(backend.url, LATEST, latest, idle_s)
             ledger, busy, fresh = under_load(backend, layout, arguments.rate, seconds)

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,11 @@ from typing import Any
 import pytest
 
 from support.command_line import run
-from support.fake_backend import FakeBackend, Refusal, fake_backend
+from support.fake_backend import FakeBackend, Refusal
 
 if not os.environ.get("CI"):  # CI has it, or the tests fail
     pytest.importorskip("duckdb")
 import duckdb
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeBackend]:
-    with fake_backend() as running:
-        yield running
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import gzip
 import json
 import re
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,11 @@ from typing import Any
 import pytest
 
 from support.command_line import run
-from support.fake_backend import FakeBackend, Refusal, fake_backend
+from support.fake_backend import FakeBackend, Refusal
 
 CSV = b"time,device_id,measure,value\n" + b"".join(
     b"2026-01-01T00:00:%02dZ,device-%d,temperature,%d.50\n" % (row % 60, row % 3, row) for row in range(2000)
 )
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeBackend]:
-    with fake_backend() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """`headrace trace` as people read it."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from headrace.wire import Request, Response
 from support.command_line import run
-from support.fake_backend import FakeBackend, fake_backend
+from support.fake_backend import FakeBackend
 
 CALL = {
     "first": 7, "count": 1000, "attempt": 2, "started": "2026-01-31T10:00:01.000Z", "duration_ms": 12.5,
@@ -41,12 +38,6 @@ STORY: dict[str, Any] = {
     },
     "archive": [{"key": "raw/one", "size": 2500, "modified": "T"}],
 }  # fmt: skip
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeBackend]:
-    with fake_backend() as running:
-        yield running
 
 
 def ask(fake: FakeBackend, story: dict[str, Any], *arguments: str) -> tuple[str, str]:

@@ -98,9 +98,11 @@ def test_errors_keep_their_class_problem_and_hint(call: Call, method: str, kind:
     assert call("echo", "still there") == "still there"
 
 
-def test_a_message_over_the_limit_is_refused_before_it_is_sent() -> None:
-    with pytest.raises(errors.UsageError, match="over the limit"):
-        rpc.frame(b"x" * rpc.FRAME_BYTES_MAX)
+def test_a_message_over_the_limit_is_refused_before_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpc, "FRAME_BYTES_MAX", 1000)
+    assert len(rpc.frame(b"x" * 990)) == 997
+    with pytest.raises(errors.UsageError, match="over the limit of 1,000"):
+        rpc.frame(b"x" * 1000)
 
 
 def test_answers_are_taken_in_any_order(path: Path) -> None:
