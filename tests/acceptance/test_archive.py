@@ -4,8 +4,6 @@ import csv
 import gzip
 import json
 import math
-import subprocess
-import sys
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +13,12 @@ import pytest
 
 from headrace.archive import catalogue, compaction, snapshot
 from headrace.archive.local import LocalBucket
+from support import death, templates
 from support.backend import ROOT, backend
 
 SENSORS = ROOT / "tests" / "data" / "sensors.csv.gz"
-SCRIPT = ROOT / "tests" / "support" / "archive_process.py"
 ROWS = 1000
 READINGS = ("temperature_f", "speed_mph")
-WINDOW = "MaximumBatchingWindowInSeconds: 20"
 Hours = dict[tuple[str, str, str], tuple[int, float]]
 
 
@@ -37,15 +34,7 @@ def few(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
-    """The template, but that raw objects are written after a second."""
-    path = tmp_path / "project" / "template.yaml"
-    path.parent.mkdir()
-    text = (ROOT / "template.yaml").read_text()
-    assert WINDOW in text
-    path.write_text(text.replace(WINDOW, "MaximumBatchingWindowInSeconds: 1"))
-    for name in ("functions", "reports"):
-        (path.parent / name).symlink_to(ROOT / name)
-    return path
+    return templates.archiving_at_once(tmp_path / "project")
 
 
 def hours_of(path: Path) -> Hours:
@@ -75,10 +64,7 @@ def test_sent_twice_with_kills_every_hour_is_as_in_one_sending(few: Path, tmp_pa
             running.cli("send", "--restart", str(few))
             running.kill(kill)
             for step in (3, 9):
-                code = subprocess.run(
-                    [sys.executable, str(SCRIPT), str(running.data), "compact", str(step)], check=False
-                )
-                assert code.returncode in (0, -9)
+                death.run("archive_process", running.data, "compact", step)
         running.settled(2 * ROWS)
         assert hours(running.data) == due
         bucket = LocalBucket(running.data / "s3" / "archive")

@@ -11,24 +11,16 @@ import duckdb
 import pytest
 import zstandard
 
+from support import templates
 from support.backend import ROOT, Backend, backend, wait_until
 
-WINDOW = "MaximumBatchingWindowInSeconds: 20"
 GONE = "pümp/1'"
 SECRET = "whereabouts-of-pump-1"
 
 
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
-    """The template, but that raw objects are written after a second."""
-    path = tmp_path / "project" / "template.yaml"
-    path.parent.mkdir()
-    text = (ROOT / "template.yaml").read_text()
-    assert WINDOW in text
-    path.write_text(text.replace(WINDOW, "MaximumBatchingWindowInSeconds: 1"))
-    for name in ("functions", "reports"):
-        (path.parent / name).symlink_to(ROOT / name)
-    return path
+    return templates.archiving_at_once(tmp_path / "project")
 
 
 def events(device: str, numbers: range, day: int = 1) -> list[dict[str, Any]]:

@@ -1,8 +1,6 @@
 """Compaction, killed before each of its changes: readers see every event once throughout, and the next run ends it."""
 
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +11,12 @@ from headrace.archive.lifecycle import VARIES
 from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.local import LocalBucket
 from headrace.errors import InvalidObjectState
+from support import death
 from support.archive import Archive, events, expected
-
-SCRIPT = Path(__file__).parents[1] / "support" / "archive_process.py"
 
 
 def run(folder: Path, what: str, step: int = 0, grace_ms: int = 3_600_000) -> int:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), what, str(step), str(grace_ms)], check=False, timeout=100
-    ).returncode
+    return death.run("archive_process", folder, what, step, grace_ms).returncode
 
 
 def test_killed_before_every_change(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
@@ -14,11 +12,11 @@ from headrace.archive import erasures
 from headrace.device_registry import Info, item
 from headrace.event.rejection import document_of, key_of
 from headrace.table.base import Item
+from support import death
 from support.archive import Archive, event, events, expected
 from support.memory import ARRIVAL_MS, lambda_record, sequence
 from support.table import TableProcess, table_process
 
-SCRIPT = Path(__file__).parents[1] / "support" / "erase_process.py"
 GONE = "pump-1"
 
 
@@ -56,11 +54,7 @@ class Site:
         archive.bucket.put_file("reports/device_daily/dt=2026-07-01/device_daily.parquet", self.folder / "r")
 
     def erase(self, step: int) -> tuple[int, str]:
-        ended = subprocess.run(
-            [sys.executable, str(SCRIPT), str(self.folder), str(self.socket), GONE, str(step)],
-            check=False, timeout=100, capture_output=True, text=True,
-        )  # fmt: skip
-        assert ended.returncode in (0, -9), ended.stderr
+        ended = death.run("erase_process", self.folder, self.socket, GONE, step)
         return ended.returncode, ended.stdout
 
     def close(self) -> None:

@@ -1,17 +1,12 @@
 """The metrics process and CloudWatch's wire in a thread of the test's process; the test hands in the time."""
 
-import asyncio
 import json
 import threading
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
-
-import boto3
-import botocore.config
-import uvloop
+from typing import Any
 
 from headrace import listener, rpc
 from headrace.gateway import http
@@ -20,13 +15,12 @@ from headrace.metrics.api import TARGET, CloudWatchApi
 from headrace.metrics.server import MetricsServer
 from headrace.settings import Layout
 from headrace.system import Alarm, System
+from support.threaded_server import ThreadedServer
 
-T = TypeVar("T")
-_session = boto3.Session()  # reads the service's model once
 NOW_MS = 1_785_000_000_000  # a whole minute
 
 
-class CloudWatchServer:
+class CloudWatchServer(ThreadedServer):
     """Use as a context; `start` and `stop` restart it on the same folder."""
 
     def __init__(self, folder: Path, alarms: Iterable[Alarm] = (), webhook: str = "") -> None:
@@ -36,33 +30,12 @@ class CloudWatchServer:
         self._webhook = webhook
         self.metrics: MetricsServer
 
-    def __enter__(self) -> "CloudWatchServer":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="cloudwatch server", daemon=True)
-        self._thread.start()
-        self.call(self._start())
-
-    def stop(self) -> None:
-        self.call(self._stop())
-        self._end()
-
     def kill(self) -> None:
         """End as SIGKILL does: what was saved last is what the next start finds."""
         state = self.layout.metrics / "state"
         saved = state.read_bytes()
         self.stop()
         state.write_bytes(saved)
-
-    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the server's loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
     def turn(self, ms: int = 0) -> None:
         """Let time pass, then have the metrics process do what it does each second."""
@@ -71,14 +44,7 @@ class CloudWatchServer:
 
     def client(self) -> Any:
         """Return an unmodified boto3 client."""
-        return _session.client(
-            "cloudwatch",
-            endpoint_url=f"http://127.0.0.1:{self._server.port}",
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=botocore.config.Config(retries={"max_attempts": 0}, parameter_validation=False),
-        )
+        return self.boto3("cloudwatch", parameter_validation=False)
 
     def print_line(self, function: str, line: str) -> None:
         """Have a function print a line."""
@@ -107,17 +73,13 @@ class CloudWatchServer:
         self._api = rpc.AsyncClient(self.layout.metrics_socket)
         api = CloudWatchApi(self._api)
         self._server = await http.start(Router({TARGET: api.handle}, api.paths()), listener.listen("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._server.port}"
+        self.port = self._server.port
+        self.url = f"http://127.0.0.1:{self.port}"
 
     async def _stop(self) -> None:
         await self._server.stop(1.0)
         await self._api.close()
         await self.metrics.stop()
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 class Received:

@@ -1,17 +1,11 @@
 """Kinesis on a real socket, in a thread of the test's process: a folder, a clock the test may set, any disk."""
 
-import asyncio
 import json
-import threading
 import urllib.error
 import urllib.request
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
-
-import boto3
-import botocore.config
-import uvloop
+from typing import Any
 
 from headrace import clock, listener, system
 from headrace.disk import DISK, Disk
@@ -19,9 +13,7 @@ from headrace.gateway import http
 from headrace.gateway.router import Router
 from headrace.stream.api import TARGET, Kinesis
 from headrace.stream.streams import Streams
-
-T = TypeVar("T")
-_session = boto3.Session()  # reads the service's model once
+from support.threaded_server import ThreadedServer
 
 
 class Clock:
@@ -34,7 +26,7 @@ class Clock:
         return clock.now_ms() + self.ahead_ms
 
 
-class KinesisServer:
+class KinesisServer(ThreadedServer):
     """Use as a context; `start` and `stop` restart it on the same folder."""
 
     def __init__(self, folder: Path, declared: Iterable[system.Stream] = (), disk: Disk = DISK) -> None:
@@ -43,43 +35,10 @@ class KinesisServer:
         self._declared = tuple(declared)
         self._disk = disk
         self.streams: Streams
-        self.port = 0
-
-    def __enter__(self) -> "KinesisServer":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="kinesis server")
-        self._thread.start()
-        try:
-            self.call(self._start())
-        except BaseException:
-            self._end()
-            raise
-
-    def stop(self) -> None:
-        self.call(self._stop())
-        self._end()
-
-    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the server's loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
     def client(self, **config: Any) -> Any:
         """Return an unmodified boto3 client."""
-        return _session.client(
-            "kinesis",
-            endpoint_url=f"http://127.0.0.1:{self.port}",
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=botocore.config.Config(retries={"max_attempts": 0}, **config),
-        )
+        return self.boto3("kinesis", **config)
 
     def raw(self, operation: str, body: object) -> tuple[int, Any]:
         """Return the status and the answer to a body that no client would send; bytes go as they are."""
@@ -106,8 +65,3 @@ class KinesisServer:
     async def _stop(self) -> None:
         await self._server.stop(5.0)
         await self.streams.close()
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()

@@ -1,4 +1,4 @@
-"""Small templates for tests, written into a folder beside a function that does nothing."""
+"""Templates for tests: small ones, written into a folder beside a function that does nothing, and the built-in one."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 from headrace import template
 from headrace.system import System
 
+ROOT = Path(__file__).parents[2]
+WINDOW = "MaximumBatchingWindowInSeconds: 20"
 HANDLER = "import os\n\n\ndef handler(event, context):\n    return None\n\n\ndef _helper():\n    return os.environ\n"
 
 SMALL = """\
@@ -112,3 +114,15 @@ def write(folder: Path, text: str, name: str = "template.yaml") -> Path:
 def read(folder: Path, text: str, given: Mapping[str, str] | None = None, name: str = "template.yaml") -> System:
     """Return the System that a text declares."""
     return template.read(write(folder, text, name), given or {})
+
+
+def archiving_at_once(folder: Path) -> Path:
+    """Make a project of the built-in template, but that raw objects are written after a second; return the template."""
+    folder.mkdir()
+    text = (ROOT / "template.yaml").read_text()
+    assert WINDOW in text
+    path = folder / "template.yaml"
+    path.write_text(text.replace(WINDOW, "MaximumBatchingWindowInSeconds: 1"))
+    for name in ("functions", "reports"):
+        (folder / name).symlink_to(ROOT / name)
+    return path
