@@ -100,6 +100,8 @@ def test_facts_of_a_device() -> None:
         "Last event at 2026-01-01T00:00:01Z: heat 3",
     ]
     assert device_page.facts({"events": 0}, 0) == ["Not registered", "0 events in the table"]
+    known["last_event"] = {"time": "2026-01-01T00:00:01Z", "readings": {}}
+    assert device_page.facts(known, 0)[-1] == "Last event at 2026-01-01T00:00:01Z: without readings"
 
 
 def test_usage_of_a_device() -> None:

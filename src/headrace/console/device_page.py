@@ -102,7 +102,7 @@ def facts(device: dict[str, Any], now_ms: int) -> list[str]:
     found.append(f"{more}{words.counted(device.get('events', 0), 'event')} in the table")
     if last := device.get("last_event"):
         readings = words.one_line(msgspec.json.encode(last["readings"]))
-        found.append(f"Last event at {last['time']}: {readings}")
+        found.append(f"Last event at {last['time']}: {readings or 'without readings'}")
     return found
 
 
