@@ -1,12 +1,15 @@
 """What comes late for a closed month goes to the next bill: once, up or down, and never for want of data."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from headrace.jobs import work
+from headrace.jobs.history import Folder
 from support.bill_site import HELD, TIERS, BillSite, october
 from support.bills import event
 
@@ -101,3 +104,13 @@ def test_a_device_that_is_erased_is_not_refunded(site: BillSite) -> None:
         ("../../x", "device_months", None): "0.25",
         ("../../x", "minimum", None): "0.75",
     }
+
+
+@pytest.mark.parametrize("what", ["keep", "close"])
+def test_bills_wait_for_a_report_that_is_at_work(site: BillSite, what: str) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with work.alone(Folder(site.folder / "jobs", "bill_usage")):
+            done = threads.submit(lambda: site.keep("a") if what == "keep" else site.close(OCTOBER)["closed"])
+            with pytest.raises(TimeoutError):
+                done.result(0.5)
+        assert done.result(60) == 1

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from headrace import disk
+from headrace import clock, disk
 from headrace.archive.base import Bucket
 from headrace.billing import month
 from headrace.billing.files import Book
-from headrace.errors import UsageError
+from headrace.errors import Conflict, DataDirectoryError, UsageError
 from headrace.jobs import days, output, report, sources, views
 from headrace.jobs.base import DUCKDB, ENGINES, SPARK, Engine, Relation
 from headrace.jobs.history import Folder
@@ -23,6 +23,9 @@ from headrace.jobs.run import Run
 from headrace.jobs.sources import Archived
 from headrace.system import JobSettings
 from headrace.table.base import Table
+
+PATIENCE_S = 300.0  # for another job that is at work
+_PAUSE_S = 0.2
 
 Say = Callable[[str], None]
 
@@ -195,8 +198,21 @@ def _engine(settings: JobSettings, temporary: Path) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def alone(folder: Folder) -> Iterator[None]:
-    """Hold the job's lock: one process works on a job at a time; raises HeadraceError where another one does."""
+def alone(folder: Folder, patience_s: float = 0.0) -> Iterator[None]:
+    """Hold the job's lock: one process works on a job at a time.
+
+    Raises Conflict where another one still does after `patience_s`.
+    """
     disk.make_folder(folder.path)
-    with disk.locked(folder.lock, "a run of this job"):
+    until_s = clock.monotonic_s() + patience_s
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(disk.locked(folder.lock, "a run of this job"))
+                break
+            except DataDirectoryError:
+                if clock.monotonic_s() >= until_s:
+                    hint = "Wait until it has ended (headrace jobs list), then try again."
+                    raise Conflict(f"The job {folder.path.name} is at work.", hint) from None
+            clock.sleep(_PAUSE_S)
         yield

@@ -52,7 +52,8 @@ def run(site: Site, asked: Run, say: Say) -> dict[str, Any]:
     month = month_of(asked)
     book = site.places.book()
     site = site._replace(places=site.places._replace(book=lambda: book))  # one reading of the files for all of it
-    with work.alone(Folder(site.jobs, USAGE)), work.alone(Folder(site.jobs, MONTHLY)):
+    usage, monthly = (Folder(site.jobs, name) for name in (USAGE, MONTHLY))
+    with work.alone(usage, work.PATIENCE_S), work.alone(monthly, work.PATIENCE_S):
         return _run(site, asked, month, book, say)
 
 

@@ -47,7 +47,7 @@ def keep_at(site: Site, device_id: str, before_ms: int, say: Say) -> int:
         return 0
     asked = Run(f"kept-{uuid4().hex[:8]}", BILLS, "request", site.now_ms(), JobSettings(), attempts=[Attempt(0)])
     folder = Folder(site.jobs, BILLS).path / asked.id
-    with work.alone(Folder(site.jobs, USAGE)):
+    with work.alone(Folder(site.jobs, USAGE), work.PATIENCE_S):
         bill_closing.update(site, asked, USAGE, None, say)  # every day that the device has has an object then
         (folder / "tmp").mkdir(parents=True)
         try:

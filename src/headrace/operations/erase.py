@@ -5,8 +5,7 @@ brings back what arrived before. Then it is removed, place by place; all of it c
 the next erase of the device begins anew and ends it. Other devices' events are there once at every moment.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +15,9 @@ from headrace import clock, device_registry, disk, rpc
 from headrace.archive import erasing, erasures
 from headrace.archive.base import Bucket
 from headrace.archive.local import LocalBucket
-from headrace.errors import Conflict, DataDirectoryError, InvalidObjectState, NotFound
+from headrace.errors import InvalidObjectState, NotFound
 from headrace.event import SORT_END, SORT_START, times
-from headrace.jobs import days, history, report
+from headrace.jobs import days, history, report, work
 from headrace.operations import bill_keeping, erase_failures
 from headrace.operations.devices import Wanted
 from headrace.record import parse_shard_id
@@ -31,7 +30,6 @@ from headrace.table.local import LocalTable
 from headrace.warehouse.engine import FILE
 
 ARRIVING_S = 60.0  # for functions to be done with what had arrived
-JOB_S = 300.0  # for a report's job that is at work
 WAREHOUSE_S = 60.0  # for its process to answer
 BILLS = "bill"  # reports of that name hold accounts
 AGGREGATES = "aggregate#"
@@ -78,7 +76,7 @@ class Places(NamedTuple):
     keep_usage: Callable[[str, int], object] = lambda device_id, before_ms: None
 
 
-def erase(places: Places, device_id: str, *, arriving_s: float = ARRIVING_S, job_s: float = JOB_S) -> Done:
+def erase(places: Places, device_id: str, *, arriving_s: float = ARRIVING_S, job_s: float = work.PATIENCE_S) -> Done:
     """Erase what arrived of a device until now; return what was done. Raises HeadraceError; repeat it then."""
     device_registry.check_device_id(device_id)
     disk.make_folder(places.folder)
@@ -125,7 +123,7 @@ def _await_arriving(places: Places, done: Done, seconds: float) -> None:
 def _erase_report(places: Places, name: str, device_id: str, done: Done, seconds: float) -> None:
     """Take the device out of a report, and have the days that it was in computed again."""
     folder = history.Folder(places.jobs, name)
-    with _job_lock(folder, name, seconds):
+    with work.alone(folder, seconds):  # what was computed from the archive as it was is in place then
         if folder.committed() is not None:
             done.left.append(f"A run of {name} was interrupted: `headrace jobs run {name} --wait`, then erase again.")
         changed = []
@@ -154,26 +152,6 @@ def _forget_days(folder: history.Folder, keys: Sequence[str]) -> None:
     if left != seen.days:
         seen.days = left
         disk.write_file(folder.seen, msgspec.json.encode(seen))
-
-
-@contextlib.contextmanager
-def _job_lock(folder: history.Folder, name: str, seconds: float) -> Iterator[None]:
-    """Hold a job's lock: what was computed from the archive as it was is in place then; raises Conflict."""
-    disk.make_folder(folder.path)
-    until_s = clock.monotonic_s() + seconds
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(disk.locked(folder.lock, "headrace erase"))
-                break
-            except DataDirectoryError:
-                if clock.monotonic_s() > until_s:
-                    raise Conflict(
-                        f"The job {name} is at work.",
-                        "Wait until it has ended (headrace jobs list), then erase again.",
-                    ) from None
-            clock.sleep(_PAUSE_S)
-        yield
 
 
 def _erase_items(places: Places, device_id: str, before_ms: int, done: Done) -> None:
