@@ -40,6 +40,15 @@ def test_events_go_to_the_day_of_their_time_sorted(archive: Archive) -> None:
     assert archive.identities() == expected(*sent)
 
 
+def test_files_have_no_bloom_filters(archive: Archive) -> None:
+    """Rows are sorted: a row group's least and greatest device say as much, and cost nothing."""
+    archive.put(*events(range(300)))
+    archive.compact()
+    (key,) = archive.files()
+    found = f"SELECT count(bloom_filter_length) FROM parquet_metadata('{archive.bucket.location(key)}')"
+    assert duckdb.execute(found).fetchone() == (0,)
+
+
 def test_columns_hold_what_was_sent(archive: Archive) -> None:
     ahead = b'{"device_id":"d","time":"2027-01-01T00:00:00Z","id":"ahead"}'
     mixed = (
@@ -143,6 +152,16 @@ def test_readings_named_later_are_found_by_name(archive: Archive) -> None:
     archive.compact(readings=("pressure", "temperature"))
     (found,) = archive.read("SELECT count(*), sum(value) FROM readings WHERE reading = 'pressure'", readings=())
     assert found == (3, 18.0)
+
+
+@pytest.mark.parametrize("name", ["part", "object", "place", "regular", "repeated", "hashed", "size", "file_index"])
+def test_a_reading_may_have_any_name(archive: Archive, name: str) -> None:
+    for start in (0, 2):
+        archive.put(*(event(number, **{name: number + start / 2}) for number in range(start, start + 4)))
+        archive.compact(readings=("temperature", name))
+    archive.put(*(event(number, **{name: number + 9.0}) for number in range(4, 8)))
+    found = archive.read(f'SELECT id, "{name}" FROM events ORDER BY id', readings=("temperature", name))
+    assert found == [(f"e-{n}", n + (n > 3) + 8.0 * (n > 5)) for n in range(8)]
 
 
 # What is damaged

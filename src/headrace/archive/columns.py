@@ -48,6 +48,12 @@ def name_sql(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+# Columns that rows have on their way only. No reading's column is called so: the name of one is printable.
+OBJECT, PART, PLACE, REGULAR, REPEATED = (
+    name_sql(f"\t{name}") for name in ("object", "part", "place", "regular", "repeated")
+)
+
+
 def names_sql(names: Iterable[str]) -> str:
     """Return columns' names as SQL."""
     return ", ".join(map(name_sql, names))

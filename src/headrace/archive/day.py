@@ -139,12 +139,12 @@ def _files_sql(bucket: Bucket, files: Sequence[File], part: str) -> str:
 
 
 def _rows_sql(new: str, merged: str, compared: str) -> str:
-    """Return a relation of all rows; `part` is 0 of what was there."""
-    rows = f"SELECT *, 1 AS part FROM {new}"
+    """Return a relation of all rows; `PART` is 0 of what was there."""
+    rows = f"SELECT *, 1 AS {columns.PART} FROM {new}"
     if compared:
         rows = f"SELECT * FROM ({rows}) ANTI JOIN {compared} USING ({_IDENTITY})"
     if merged:
-        rows = f"SELECT *, 0 AS part FROM {merged} UNION ALL BY NAME {rows}"
+        rows = f"SELECT *, 0 AS {columns.PART} FROM {merged} UNION ALL BY NAME {rows}"
     return f"({rows})"
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from headrace.archive.columns import name_sql, schema, text_sql
+from headrace.archive.columns import OBJECT, REGULAR, name_sql, schema, text_sql
 from headrace.event import AHEAD_MS_MAX
 from headrace.record import sequence_base, shard_id
 
@@ -106,7 +106,7 @@ def cells_sql(paths_sql: str, count: int) -> str:
 def rows_sql(cells: str, shape: Shape, sources: Sequence[Source], typed: tuple[str, ...], has_backslash: bool) -> str:
     """Return a SELECT over cells: a row a line that has the shape.
 
-    Its columns are those of compacted files, then `is_regular`, whether the row counts, and `object`, the place of its
+    Its columns are those of compacted files, then `REGULAR`, whether the row counts, and `OBJECT`, the place of its
     file; `sources` has what is known of each file. `has_backslash` says whether the objects may have one.
     """
     return _Select(shape, sources, typed, has_backslash).sql(cells)
@@ -141,7 +141,7 @@ class _Select:
         self._typed = typed
         self._has_backslash = has_backslash
         self._on_cells: list[str] = []
-        self._cut: list[str] = ["file_index AS object"]
+        self._cut: list[str] = [f"file_index AS {OBJECT}"]
         self._read: list[str] = []
         self._conditions: list[str] = []
         self._columns = dict.fromkeys(schema(typed), "NULL")
@@ -155,7 +155,7 @@ class _Select:
         read = f"SELECT *, {', '.join(self._read)} FROM ({cut})"
         columns = ", ".join(f"{sql} AS {name_sql(name)}" for name, sql in self._columns.items())
         regular = " AND ".join(self._conditions)
-        return f"SELECT {columns}, ({regular}) IS TRUE AS is_regular, object FROM ({read})"
+        return f"SELECT {columns}, ({regular}) IS TRUE AS {REGULAR}, {OBJECT} FROM ({read})"
 
     def _add(self, step: list[str], name: str, sql: str) -> str:
         step.append(f"{sql} AS {name}")

@@ -220,10 +220,10 @@ class _Taking:
             select = f"SELECT * FROM {staging.TABLE}{where}"
             if unchecked:
                 kept = f"(FROM {parquet_sql(unchecked)} WHERE {erasures.kept_sql(self._erased)})"
-                older = f"SELECT *, 0 AS part FROM {kept}{where}"
-                select = f"{older} UNION ALL BY NAME SELECT *, 1 AS part FROM ({select})"
+                older = f"SELECT *, 0 AS {columns.PART} FROM {kept}{where}"
+                select = f"{older} UNION ALL BY NAME SELECT *, 1 AS {columns.PART} FROM ({select})"
             connection.execute(f"CREATE TEMP TABLE rest AS {select}")
-            connection.execute("ALTER TABLE rest ADD COLUMN IF NOT EXISTS part INTEGER")
+            connection.execute(f"ALTER TABLE rest ADD COLUMN IF NOT EXISTS {columns.PART} INTEGER")
             (least, most) = connection.execute("SELECT epoch_us(min(time)), epoch_us(max(time)) FROM rest").fetchone()
             near = [place for file, place in checked.items() if least is not None and _overlaps(file, least, most)]
             rows = "rest"

@@ -10,7 +10,7 @@ import zstandard
 
 from headrace.archive import exact, raw, regular
 from headrace.archive.base import Bucket
-from headrace.archive.columns import name_sql, schema, text_sql, texts_sql
+from headrace.archive.columns import OBJECT, REGULAR, name_sql, schema, text_sql, texts_sql
 from headrace.archive.erasures import Erasure, kept_sql
 from headrace.archive.holding import held
 from headrace.errors import NotFound, UsageError
@@ -74,10 +74,10 @@ class Staging:
         self.exact = 0  # records that SQL could not do
         self._before = 0  # objects added by earlier statements
         columns = ", ".join(f"{name_sql(name)} {kind}" for name, kind in schema(typed).items())
-        connection.execute(f"CREATE OR REPLACE TABLE decoded ({columns}, is_regular BOOLEAN, object BIGINT)")
+        connection.execute(f"CREATE OR REPLACE TABLE decoded ({columns}, {REGULAR} BOOLEAN, {OBJECT} BIGINT)")
         connection.execute(
-            f"CREATE OR REPLACE VIEW {TABLE} AS SELECT * EXCLUDE (is_regular, object) FROM decoded "
-            f"WHERE is_regular AND {kept_sql(erased)}"
+            f"CREATE OR REPLACE VIEW {TABLE} AS SELECT * EXCLUDE ({REGULAR}, {OBJECT}) FROM decoded "
+            f"WHERE {REGULAR} AND {kept_sql(erased)}"
         )
 
     def add(self, keys: Iterable[str]) -> None:
@@ -110,7 +110,7 @@ class Staging:
 
     def cluster(self) -> None:
         """Put the rows in the order of days: those of one are then found without looking at all."""
-        self._connection.execute("CREATE TABLE ordered AS FROM decoded WHERE is_regular ORDER BY CAST(time AS DATE)")
+        self._connection.execute(f"CREATE TABLE ordered AS FROM decoded WHERE {REGULAR} ORDER BY CAST(time AS DATE)")
         self._connection.execute("DROP TABLE decoded")
         self._connection.execute("ALTER TABLE ordered RENAME TO decoded")
 
@@ -150,11 +150,11 @@ class Staging:
             cells = "cells"
         for shape in shapes:
             rows = regular.rows_sql(cells, shape, sources, self._typed, objects[0].has_backslash)
-            placed = f"SELECT * REPLACE (object + {self._before} AS object) FROM ({rows})"
+            placed = f"SELECT * REPLACE ({OBJECT} + {self._before} AS {OBJECT}) FROM ({rows})"
             self._connection.execute(f"INSERT INTO decoded {placed}")
         self._connection.execute("DROP TABLE IF EXISTS cells")
-        mine = f"is_regular AND object >= {self._before}"
-        counts = dict(self._ask(f"SELECT object, count(*) FROM decoded WHERE {mine} GROUP BY object"))
+        mine = f"{REGULAR} AND {OBJECT} >= {self._before}"
+        counts = dict(self._ask(f"SELECT {OBJECT}, count(*) FROM decoded WHERE {mine} GROUP BY {OBJECT}"))
         done: dict[int, list[int]] = {}
         for place, one in enumerate(objects):
             found = counts.get(self._before + place, 0)
@@ -162,7 +162,7 @@ class Staging:
             if found == one.name.records:
                 done[place] = []
             elif found:
-                numbers = self._ask(f"SELECT number FROM decoded WHERE is_regular AND object = {self._before + place}")
+                numbers = self._ask(f"SELECT number FROM decoded WHERE {REGULAR} AND {OBJECT} = {self._before + place}")
                 done[place] = [number for (number,) in numbers]
         return done
 
@@ -184,7 +184,7 @@ class Staging:
         if self.exact > before:
             columns = ", ".join(f"{text_sql(name)}: '{kind}'" for name, kind in schema(self._typed).items())
             source = f"read_json({text_sql(str(path))}, columns = {{{columns}}}, format = 'newline_delimited', {_LONG})"
-            self._connection.execute(f"INSERT INTO decoded BY NAME SELECT *, true AS is_regular FROM {source}")
+            self._connection.execute(f"INSERT INTO decoded BY NAME SELECT *, true AS {REGULAR} FROM {source}")
         path.unlink()
 
     def _lines(self, one: Object) -> list[raw.Line]:

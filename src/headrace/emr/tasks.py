@@ -16,7 +16,7 @@ from uuid import uuid4
 from headrace.archive import compaction, day, erasures, sorting, staging
 from headrace.archive.base import Bucket
 from headrace.archive.catalogue import File, Run
-from headrace.archive.columns import schema
+from headrace.archive.columns import PART, schema
 from headrace.archive.copies import Copies
 from headrace.archive.engine import Limits, connected, parquet_sql
 from headrace.archive.merging import Plan
@@ -142,7 +142,7 @@ def rest(task: Rest) -> None:
         identity = "device_id, time, id"
         columns = tuple(schema(task.typed))
         source = parquet_sql([bucket.location(key) for key in task.unchecked])
-        rows = f"SELECT *, 0 AS part FROM {source} WHERE {erasures.kept_sql(erasures.read(bucket))}"
+        rows = f"SELECT *, 0 AS {PART} FROM {source} WHERE {erasures.kept_sql(erasures.read(bucket))}"
         if task.checked:
             known = parquet_sql([bucket.location(key) for key in task.checked])
             rows = f"SELECT * FROM ({rows}) ANTI JOIN {known} USING ({identity})"
