@@ -1,3 +1,4 @@
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import duckdb
 import pytest
 
 from headrace import clock, disk
-from headrace.archive import compaction, snapshot
+from headrace.archive import compaction, settled, snapshot
 from headrace.archive.catalogue import Range
 from headrace.archive.local import LocalBucket
 from headrace.errors import Conflict, DataDirectoryError, InvalidObjectState, NotFound, StorageError
@@ -157,9 +158,9 @@ def test_readings_named_later_are_found_by_name(archive: Archive) -> None:
 @pytest.mark.parametrize("name", ["part", "object", "place", "regular", "repeated", "hashed", "size", "file_index"])
 def test_a_reading_may_have_any_name(archive: Archive, name: str) -> None:
     for start in (0, 2):
-        archive.put(*(event(number, **{name: number + start / 2}) for number in range(start, start + 4)))
+        archive.put(*(event(number) | {name: number + start / 2} for number in range(start, start + 4)))
         archive.compact(readings=("temperature", name))
-    archive.put(*(event(number, **{name: number + 9.0}) for number in range(4, 8)))
+    archive.put(*(event(number) | {name: number + 9.0} for number in range(4, 8)))
     found = archive.read(f'SELECT id, "{name}" FROM events ORDER BY id', readings=("temperature", name))
     assert found == [(f"e-{n}", n + (n > 3) + 8.0 * (n > 5)) for n in range(8)]
 
@@ -313,6 +314,42 @@ def test_a_raw_object_deleted_while_a_snapshot_is_taken_is_found_in_its_file(arc
     due = set(archive.put(*events(range(3))))
     archive.bucket = Late(archive.bucket.path("x").parent)
     assert archive.identities() == expected(*events(range(3)))
+
+
+def test_a_folder_of_raw_objects_that_is_compacted_is_not_read_again_until_it_changes(archive: Archive) -> None:
+    keys = [*archive.put(*events(range(3))), *archive.put(*events(range(3, 5)))]
+
+    def seen() -> list[str]:
+        return [info.key for info in settled.others(archive.bucket, archive.folder, "raw/")]
+
+    def age() -> None:
+        for path in (archive.bucket.path(keys[0]).parent, archive.bucket.path(keys[0]).parent / ".headrace"):
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+
+    archive.compact()
+    assert seen() == sorted(keys)  # it has changed just now
+    age()
+    archive.compact()
+    assert seen() == []
+    keys += archive.put(*events(range(5, 8)))
+    assert seen() == sorted(keys)
+    assert archive.identities() == expected(*events(range(8)))
+    age()
+    assert archive.compact().events == 3
+    age()
+    archive.compact()
+    assert seen() == []
+    archive.bucket.tag(keys[0], {})
+    age()
+    assert seen() == sorted(keys)
+
+
+def test_what_is_noted_of_settled_folders_needs_no_keeping(archive: Archive) -> None:
+    archive.put(*events(range(3)))
+    archive.compact()
+    for content in (b"", b"no json", b'{"folders":{},"version":9}'):
+        (archive.folder / settled.FILE).write_bytes(content)
+        assert archive.identities() == expected(*events(range(3)))
 
 
 def test_the_books_know_which_records_are_compacted(archive: Archive) -> None:

@@ -18,7 +18,7 @@ from uuid import uuid4
 import msgspec
 
 from headrace import clock, disk
-from headrace.archive import catalogue, columns, day, erasures, merging, raw, sorting, staging
+from headrace.archive import catalogue, columns, day, erasures, merging, raw, settled, sorting, staging
 from headrace.archive.base import COLD_CLASSES, Bucket, ObjectInfo
 from headrace.archive.catalogue import FILES, File, Run, merged
 from headrace.archive.engine import DEFAULT, Limits, connected
@@ -26,7 +26,7 @@ from headrace.archive.staging import Problem, Staging
 from headrace.errors import Conflict, DataDirectoryError
 from headrace.record import parse_sequence_number
 
-TAG = "compacted"
+RAW, TAG = "raw/", "compacted"
 GRACE_MS = 3_600_000  # for readers that began before a file was replaced
 ROUND_BYTES = 512 * 1024 * 1024  # of raw objects, compressed: some 20 million events
 ROUND_OBJECTS = 20_000
@@ -113,6 +113,7 @@ class _Run:
                 self._round(infos, work)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
+        settled.note(self._bucket, self._folder, RAW, _is_compacted)
         self._summary.days = len(self._changed)
         self._summary.duration_ms = round(1000 * (clock.monotonic_s() - began))
         return self._summary
@@ -246,9 +247,17 @@ def unreadable(bucket: Bucket, date: str, files: Sequence[File]) -> tuple[set[st
     return found, problems
 
 
-def pending(bucket: Bucket) -> Iterator[ObjectInfo]:
-    """Yield the raw objects that are not compacted yet, in the order of their keys."""
-    return (info for info in bucket.list("raw/", tags=True) if info.tags.get(TAG) != "true")
+def pending(bucket: Bucket, folder: Path | None = None) -> Iterator[ObjectInfo]:
+    """Yield the raw objects that are not compacted yet, in the order of their keys.
+
+    With the archive's work folder, what a compaction has noted as settled is not looked at.
+    """
+    infos = bucket.list(RAW, tags=True) if folder is None else settled.others(bucket, folder, RAW)
+    return (info for info in infos if not _is_compacted(info))
+
+
+def _is_compacted(info: ObjectInfo) -> bool:
+    return info.tags.get(TAG) == "true"
 
 
 def rounds(infos: Iterable[ObjectInfo], bytes_max: int, objects_max: int = ROUND_OBJECTS) -> Iterator[list[ObjectInfo]]:

@@ -9,10 +9,11 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
-from headrace import disk
+from headrace import clock, disk
 from headrace.archive.base import (
     COLD_CLASSES,
     KEY_BYTES_MAX,
@@ -33,6 +34,7 @@ from headrace.archive.restores import Restores
 from headrace.errors import StorageError, UsageError
 
 _TEMPORARY = ".tmp-"  # what disk.write_file has not yet renamed; never an object
+_MARKED_AFTER_MS = 2_000
 _NAME_BYTES_MAX = 255  # of one file or folder name
 
 
@@ -76,9 +78,14 @@ class LocalBucket(Bucket):
             info = self.find(key)
             raise invalid_state(key, info.storage_class) from None
 
-    def list(self, prefix: str = "", *, tags: bool = False) -> Iterator[ObjectInfo]:
-        """Yield objects in key order, one folder's names in memory at a time."""
-        for found in self._objects(self._folder, "", prefix):
+    def list(
+        self, prefix: str = "", *, tags: bool = False, unchanged: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[ObjectInfo]:
+        """Yield objects in key order, one folder's names in memory at a time.
+
+        Folders that still have the mark which `unchanged` says (by their keys' prefix, see `mark`) are passed by.
+        """
+        for found in self._objects(self._folder, "", prefix, unchanged):
             yield found if tags else found._replace(tags=NO_TAGS)
 
     def delete(self, key: str) -> None:
@@ -218,15 +225,34 @@ class LocalBucket(Bucket):
         self.restores.drop_copy(self.name, key)
         self.cold.remove(self.name, key)
 
-    def _objects(self, folder: Path, path: str, prefix: str) -> Iterator[ObjectInfo]:
+    def mark(self, prefix: str) -> str | None:
+        """Return what changes with every put, delete and tag of an object right in the folder that a prefix names.
+
+        None where there is no such folder, and for a while after a change: file systems tell times so coarsely that
+        another change could leave the same mark.
+        """
+        folder = self._folder / prefix
+        try:
+            status = folder.stat()
+            journal = (folder / JOURNAL).stat() if self._metadata.exists(folder) else status
+        except FileNotFoundError:
+            return None
+        changed_ms = max(status.st_mtime_ns, journal.st_mtime_ns) // 1_000_000
+        if abs(clock.now_ms() - changed_ms) < _MARKED_AFTER_MS:
+            return None
+        return f"{status.st_mtime_ns}-{journal.st_ino}-{journal.st_size}-{journal.st_mtime_ns}"
+
+    def _objects(self, folder: Path, path: str, prefix: str, unchanged: Mapping[str, str]) -> Iterator[ObjectInfo]:
         """Yield the objects under `folder`, whose own key is `path` (empty, or ending in a slash)."""
+        if path in unchanged and unchanged[path] == self.mark(path):
+            return
         names = _names(folder)
         restores = self.restores.of(self.name)
         entries = self._metadata.read(folder).entries if JOURNAL in names else {}
         for key, name in _in_key_order(path, names, entries):
             if key.endswith("/"):
                 if key.startswith(prefix) or prefix.startswith(key):
-                    yield from self._objects(folder / name, key, prefix)
+                    yield from self._objects(folder / name, key, prefix, unchanged)
             elif key.startswith(prefix):
                 file = names.get(name)
                 status, entry = None, entries.get(name)

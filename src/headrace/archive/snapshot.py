@@ -139,6 +139,7 @@ class _Taking:
         limits: Limits,
     ) -> None:
         self._bucket = bucket
+        self._folder = folder
         self._catalogue = catalogue.of(bucket, folder)
         self._work = work
         self._typed = typed
@@ -160,7 +161,7 @@ class _Taking:
 
     def _take(self) -> Snapshot:
         self._erased = erasures.read(self._bucket)
-        raw = [info.key for info in compaction.pending(self._bucket)]  # before the catalogue
+        raw = [info.key for info in compaction.pending(self._bucket, self._folder)]  # before the catalogue
         days = [day for day in self._catalogue.days() if self._wanted.wants_day(day)]
         files = [file for day in days for file in self._catalogue.manifest(day).files if self._wanted.wants(file)]
         # A file that was cold when something of it was erased may hold it still: it is looked through as well.
