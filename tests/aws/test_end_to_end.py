@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from support import moto
 from support.backend import ROOT, TEMPLATE, Backend, backend, wait_until
 from support.cloud import (
     Cloud,
+    Compared,
     cloud,
     comparable_items,
     comparable_lines,
@@ -36,33 +37,11 @@ from support.cloud import (
 )
 from support.event_source import EventSource, MetricAgent
 from support.lambda_runtime import FunctionError, LambdaFunction, runtime_folder
+from support.odd_events import ODD, OTHERS, Sent, ndjson
 
 SENSORS = ROOT / "tests" / "data" / "sensors.csv.gz"
 EACH = 1 if os.environ.get("WHOLE") == "1" else 15  # of how many rows one is sent: moto takes minutes for all of them
 EVENTS_MAX = 60_000
-Sent = Sequence[tuple[str, str | bytes]]
-
-TIME = '"time":"2026-07-25T00:00:0'
-ODD: list[tuple[str, str | bytes]] = [
-    *((f"k{n % 5}", f'{{"device_id":"odd-{n % 5}","time":{1_785_000_000 + n},"id":"n{n}","temperature_f":{n / 7}}}')
-      for n in range(500)),
-    ("a", f'{{"id":"exponents",{TIME}0Z","x":1e3,"y":-1.5E-07,"z":7e-06,"big":1e400,"temperature_f":1.0}}'),
-    ("a", f'{{"id":"integers",{TIME}1Z","n":12345678901234567890,"m":-{"9" * 50}}}'),
-    ("a", f'{{"id":"precise",{TIME}2Z","n":0.1000000000000000055511151231257827,"zeros":21.500,"minus":-0}}'),
-    ("b", f'{{"id":"unicode \u2603 \U0001f600",{TIME}0Z","device_id":"gerät/7","é":"\\u00e9","text":"漢"}}'),
-    ("b", f'{{"id":"nulls",{TIME}1Z","device_id":null,"a":null,"b":[null,{{"c":null}}],"d":{{}},"e":[],"f":true}}'),
-    ("b", '[{"id":"array 1","time":1785000000,"t":1},{"id":"array 2","time":1785000001.5,"t":2},{"id":7},{"id":""}]'),
-    ("c", '{"id":"long form","time":"1785000000123","measure":"speed_mph","value":61.25}'),
-    ("c", '{"id":"not finite","time":1785000002,"temperature_f":NaN,"x":[Infinity]}'),
-    ("c", f'{{"id":"deep","time":1785000003,"x":{"[" * 400}1{"]" * 400}}}'),
-    ("c", '{"id":"text that looks like JSON","time":1785000004,"x":"{\\"a\\":1}","=":"=1"}'),
-    ("c", f'{{"id":"large","time":1785000005,"x":"{"y" * 300_000}"}}'),
-    ("d", f'{{"id":"too large","x":"{"y" * 420_000}"}}'),
-    *(("d", each) for each in (
-        " ", "no JSON", b"\xff\xfe", '{"id":"cut', "[1,2]", '"text"', '{"time":"yesterday"}', '{"device_id":7}', "[]",
-    )),
-    *(("d", f'{{"id":"twice","time":1785000006,"x":{n}}}') for n in (1, 2)),
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +88,13 @@ class Run:
         subprocess.run([sys.executable, "-m", "headrace", *arguments], env=environment, check=True, capture_output=True)
         self.records += rows
 
-    def send(self, records: Sent) -> None:
+    def send(self, records: Sent, at_once: int = 100) -> None:
         for client, stream in (
             (self.local.client("kinesis"), "events"),
             (self.remote.client("kinesis"), self.remote.names["events"]),
         ):
-            for at in range(0, len(records), 100):
-                entries = [{"Data": data, "PartitionKey": key} for key, data in records[at : at + 100]]
+            for at in range(0, len(records), at_once):
+                entries = [{"Data": data, "PartitionKey": key} for key, data in records[at : at + at_once]]
                 assert client.put_records(StreamName=stream, Records=entries)["FailedRecordCount"] == 0
         self.records += len(records)
 
@@ -128,13 +107,13 @@ class Run:
         self.agent.flush()
         self.local.settled(self.records)
 
-    def local_items(self) -> dict[tuple[str, str], Any]:
+    def local_items(self) -> Compared:
         table = LocalTable.connect("events", Layout(self.local.data).table_socket)
         items = table.scan(None, 1_000_000)
         table.close()
         return comparable_items(items, self.ttl_s)
 
-    def remote_items(self, devices: set[str]) -> dict[tuple[str, str], Any]:
+    def remote_items(self, devices: set[str]) -> Compared:
         """Return the items of these devices: moto reads a device's quickly, and all of them slowly."""
         table = self.remote.table("events")
         items = [item for device in devices for item in table.query(device, "event#", "event$", 1_000_000)]
@@ -161,7 +140,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, packages: dict[str, Path], run
 def agree(run: Run, events: int) -> None:
     """Check that both platforms hold the same."""
     local = run.local_items()
-    remote = run.remote_items({device for device, _ in local})
+    remote = run.remote_items({device for device, *_ in local})
     assert len(local) == events
     assert remote == local
     count = run.remote.client("dynamodb").describe_table(TableName=run.remote.names["events"])["Table"]["ItemCount"]
@@ -215,6 +194,17 @@ def test_odd_values_are_the_same_on_both(run: Run) -> None:
     assert len(comparable_rejections(run.remote.bucket("failures"))) == 12
 
 
+def test_others_of_their_kind_are_the_same_on_both(run: Run, tmp_path: Path) -> None:
+    before, rejected = len(run.local_items()), len(comparable_rejections(run.remote.bucket("failures")))
+    file = tmp_path / "fleet.ndjson"
+    file.write_text(ndjson(300), encoding="utf-8")
+    run.send_file(file, 310)
+    run.send(OTHERS, at_once=10)  # large ones are among them
+    run.settle()
+    agree(run, before + 310 + 1_546)
+    assert len(comparable_rejections(run.remote.bucket("failures"))) == rejected + 28
+
+
 def test_a_second_delivery_changes_nothing(run: Run) -> None:
     objects = {info.key for info in run.remote.bucket("archive").list()}
     devices = {"gerät/7", "odd-1", "a", "b", "c", "d"}
@@ -243,7 +233,7 @@ def test_devices_are_answered_the_same(run: Run) -> None:
         {"operation": "latest", "device_id": "nobody"},
         *({"operation": "latest", "device_id": device} for device in ("gerät/7", "a", "c", "d", "odd-1")),
         *({"operation": "history", "device_id": "odd-1", "limit": 7, "newest": newest} for newest in (False, True)),
-        {"operation": "history", "device_id": "a"},
+        *({"operation": "history", "device_id": device} for device in ("a", "n", "s", "m", "a\0b", " ")),
         {"operation": "history", "device_id": "c", "from": "2026-07-25T17:20:02Z", "to": "2026-07-25T17:20:05Z"},
         {"operation": "aggregates", "device_id": "a", "period": "day"},
         {"operation": "config_get", "device_id": "a"},

@@ -124,16 +124,26 @@ def _resources(made: Cloud) -> Iterator[Cloud]:
 # What is there afterwards, from any table, bucket and metrics: what a run on one machine and one in an account share.
 
 
-def comparable_items(items: list[Item], ttl_s: int) -> dict[tuple[str, str], Any]:
-    """Return items by key. When a record arrived differs from run to run; that expiry counts from it does not."""
-    found: dict[tuple[str, str], Any] = {}
+Compared = list[tuple[str, str, str, dict[str, bytes]]]
+
+
+def comparable_items(items: list[Item], ttl_s: int) -> Compared:
+    """Return each item's device, time, id and attributes, in order.
+
+    When a record arrived differs from run to run, and so does its number; that expiry counts from arrival does not.
+    """
+    found = []
     for item in items:
         attributes = raw_members(item.attributes)
-        arrived_s = datetime.fromisoformat(json.loads(attributes.pop("arrived_at"))).timestamp()
-        assert item.expires_at == int(arrived_s) + ttl_s
-        assert (item.partition, item.sort) not in found
-        found[item.partition, item.sort] = attributes
-    return found
+        arrived_at = json.loads(attributes.pop("arrived_at"))
+        arrived = datetime.fromisoformat(arrived_at)
+        assert item.expires_at == int(arrived.timestamp()) + ttl_s
+        _, time, own = item.sort.split("#", 2)
+        if datetime.fromisoformat(time) == arrived:
+            time = "arrival"
+        found.append((item.partition, time, re.sub(r"^\d+(?=(\.\d{6}){2}$)", "number", own), attributes))
+    assert len({item[:2] for item in items}) == len(items)
+    return sorted(found, key=repr)
 
 
 def raw_members(text: bytes) -> dict[str, bytes]:
