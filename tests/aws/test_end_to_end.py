@@ -41,7 +41,7 @@ from support.odd_events import ODD, OTHERS, Sent, ndjson
 
 SENSORS = ROOT / "tests" / "data" / "sensors.csv.gz"
 EACH = 1 if os.environ.get("WHOLE") == "1" else 15  # of how many rows one is sent: moto takes minutes for all of them
-EVENTS_MAX = 60_000
+EVENTS_MAX = 64_000
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +121,19 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, packages: dict[str, Path], runtime: Path) -> Iterator[Run]:
+def remote() -> Iterator[Cloud]:
+    """First of all, as it refuses what would cost too much."""
+    with cloud(EVENTS_MAX, 150) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def run(
+    remote: Cloud, packages: dict[str, Path], runtime: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Run]:
     system = template.read(TEMPLATE, {})
     with ExitStack() as stack:
         local = stack.enter_context(backend(tmp_path_factory.mktemp("local")))
-        remote = stack.enter_context(cloud(EVENTS_MAX, 150))
         functions = {}
         for function in system.functions:
             own = {name: remote.names.get(value, value) for name, value in function.environment.items()}

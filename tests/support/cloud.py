@@ -96,9 +96,14 @@ def estimated_usd(events: int, event_bytes: int) -> float:
 
 
 def check_budget(events: int, event_bytes: int) -> None:
-    limit = float(os.environ.get("HEADRACE_TEST_USD") or 1)
+    """Fail unless a run's estimate is within what it may cost: nothing has been called by then."""
+    given = os.environ.get("HEADRACE_TEST_USD") or "1"
+    try:
+        limit = float(given)
+    except ValueError:
+        pytest.fail(f"HEADRACE_TEST_USD is {given!r}: give dollars, such as 2.50")
     estimate = estimated_usd(events, event_bytes)
-    if estimate > limit:
+    if not estimate <= limit:
         pytest.fail(f"this would cost about ${estimate:.2f}, over ${limit:.2f}: set HEADRACE_TEST_USD to allow it")
     print(f"about ${estimate:.2f} of ${limit:.2f}")
 
