@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from headrace.archive import columns
 from headrace.errors import HeadraceError, UsageError
-from support.engine_contract import EngineContract, files, prepare, session, started
+from support.engine_contract import DAYS, EngineContract, files, prepare, rows, session, started
 from support.jobs import engine
 
 __all__ = ["files", "session", "started"]
@@ -37,4 +39,19 @@ def test_a_view_that_is_not_there_is_named_with_those_that_are(files: list[str],
         session.write("SELECT * FROM reading", tmp_path / "out", order=())
     hint = raised.value.hint
     assert hint.startswith("A report reads: devices, events, ") and "readings" in hint
+    session.close()
+
+
+def test_events_of_ten_thousand_members_take_little_memory(tmp_path: Path) -> None:
+    columns_sql = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in columns.schema(()).items())
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT * REPLACE ('wide' AS device_id, 'w' || n AS id, TIMESTAMP '{DAYS[0]}' AS time,"
+            " (SELECT json_group_object('member ' || m, n + m / 8) FROM range(10000) AS t(m)) AS readings)"
+            f" FROM (SELECT {columns_sql}), range(4) AS t(n)) TO '{tmp_path}/wide.parquet'"
+        )
+    session = engine("duckdb", tmp_path / "tmp", memory_mb=200)
+    prepare(session, [str(tmp_path / "wide.parquet")], tmp_path)
+    found = rows(session, tmp_path, "SELECT reading, count(*) AS n FROM readings GROUP BY reading", order=("reading",))
+    assert len(found) == 10_000 and {row["n"] for row in found} == {4}
     session.close()

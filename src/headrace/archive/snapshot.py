@@ -27,6 +27,7 @@ from headrace.archive.holding import held
 from headrace.archive.sorting import copy_sorted, days_of, on_day_sql
 from headrace.archive.staging import Problem, Staging
 from headrace.errors import InvalidObjectState, NotFound, Unavailable
+from headrace.sqltext import KEY, VALUE, members
 
 _FOLDER = "snapshots"
 _HELD = "held"  # has links to the archive's own files
@@ -91,11 +92,11 @@ def readings_sql(typed: Sequence[str]) -> str:
         for name in typed
     ]
     known = "".join(f" WHEN {text_sql(name)} THEN {name_sql(name)} IS NOT NULL" for name in typed)
-    has_column = f"CASE member.key{known} ELSE false END" if known else "false"
-    text = "CAST(member.value AS VARCHAR)"
+    has_column = f"CASE {KEY}{known} ELSE false END" if known else "false"
+    text = f"CAST({VALUE} AS VARCHAR)"
     parts.append(
-        f"SELECT events.device_id, events.time, events.id, member.key, TRY_CAST({text} AS DOUBLE), events.arrived_at "
-        "FROM events, json_each(events.readings) AS member "
+        f"SELECT device_id, time, id, {KEY}, TRY_CAST({text} AS DOUBLE), arrived_at "
+        f"FROM (SELECT *, {members('readings')} FROM events) AS members "
         f"WHERE {text} >= '-' AND {text} < ':' AND isfinite(TRY_CAST({text} AS DOUBLE)) AND NOT {has_column}"
     )
     return " UNION ALL ".join(parts)

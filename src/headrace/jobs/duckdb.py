@@ -8,6 +8,7 @@ from typing import Any
 from headrace.errors import HeadraceError, UsageError
 from headrace.jobs import views
 from headrace.jobs.base import Engine, Relation, quoted
+from headrace.sqltext import KEY, VALUE, members
 
 _BATCH_ROWS = 10_000
 _NO_VIEW = re.compile(r"Table with name (\S+) does not exist")
@@ -22,10 +23,13 @@ _WIDENED = {
 class DuckDB(Engine):
     """A session that may hold `memory_mb` in memory and `spill_mb` in the folder `temporary`."""
 
-    MEMBERS = """
-        SELECT e.device_id, e.time, e.id, e.arrived_at, m.key AS reading, CAST(m.value AS DOUBLE) AS value
-        FROM (SELECT * FROM events WHERE readings <> '{}' AND json_valid(readings)) AS e, json_each(e.readings) AS m
-        WHERE m.type IN ('UBIGINT', 'BIGINT', 'DOUBLE')"""
+    MEMBERS = f"""
+        SELECT device_id, time, id, arrived_at, {KEY} AS reading, CAST({VALUE} AS DOUBLE) AS value
+        FROM (
+            SELECT device_id, time, id, arrived_at, {members("readings")}
+            FROM events WHERE readings <> '{{}}' AND json_valid(readings)
+        ) AS members
+        WHERE json_type({VALUE}) IN ('UBIGINT', 'BIGINT', 'DOUBLE')"""
     MICROSECONDS = "epoch_us({})"
 
     def __init__(self, temporary: Path, *, memory_mb: int, spill_mb: int) -> None:

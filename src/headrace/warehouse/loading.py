@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from headrace.errors import Conflict, HeadraceError, UsageError
+from headrace.sqltext import KEY, VALUE, members
 from headrace.warehouse import tables
 from headrace.warehouse.engine import Engine, Session, readings_view, text
 from headrace.warehouse.tables import BILLS, DAILY, DEVICES, EVENTS, HOURLY, READINGS, quoted
@@ -200,12 +201,12 @@ def _insert_events(session: Session, files: list[EventsFile], columns: dict[str,
 
 def _numbers(source: str, in_file: Sequence[str], typed: dict[str, str]) -> str:
     """Return the SELECT of the numbers that get no column of `events`."""
-    value = "CAST(member.value AS VARCHAR)"
+    value = f"CAST({VALUE} AS VARCHAR)"
     has_column = "".join(f" WHEN {text(name)} THEN {quoted(name)} IS NOT NULL" for name in in_file)
-    skipped = f" AND NOT CASE member.key{has_column} ELSE false END" if has_column else ""
+    skipped = f" AND NOT CASE {KEY}{has_column} ELSE false END" if has_column else ""
     parts = [
-        f"SELECT rows.device_id, rows.time, rows.id, rows.arrived_at, member.key, TRY_CAST({value} AS DOUBLE) "
-        f"FROM (SELECT * FROM {source} WHERE readings IS NOT NULL) AS rows, json_each(rows.readings) AS member "
+        f"SELECT device_id, time, id, arrived_at, {KEY}, TRY_CAST({value} AS DOUBLE) "
+        f"FROM (SELECT *, {members('readings')} FROM {source} WHERE readings IS NOT NULL) AS members "
         f"WHERE {value} >= '-' AND {value} < ':' AND isfinite(TRY_CAST({value} AS DOUBLE)){skipped}"
     ]
     parts += [
