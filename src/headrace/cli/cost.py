@@ -205,7 +205,8 @@ def render(case: "Case", source: str, declared: frozenset[str], sized: dict[str,
         f"{traffic.devices:,.0f} devices, {traffic.events_s:,.6g} events/s of {traffic.bytes:,.0f} bytes, "
         f"{traffic.per_record:g} a record ({source}): {traffic.events:,.0f} events a month",
         table(("component", "what", "quantity", "of", "$ each", "$ a month"), rows),
-        f"total ${total:,.2f} in month {case.assumed.month:g}" + (f", with {_settings(sized)}" if sized else ""),
+        f"total ${total:,.2f} in month {case.assumed.month:g}"
+        + (f", as `deploy` sizes it for this: {_settings(sized)}" if sized else ""),
         table(
             ("way", "$ a month", "naive is"),
             [[way.name, f"{way.total:,.2f}", f"{times:.2f} times that"] for way, times in _compared(case)],
