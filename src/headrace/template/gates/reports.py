@@ -1,4 +1,4 @@
-"""Gate `reports`: the SQL of every report that is listed as a job is one that both engines take."""
+"""Gate `reports`: the SQL of every report is one that both engines take."""
 
 from collections.abc import Iterator
 from pathlib import Path
