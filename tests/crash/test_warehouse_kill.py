@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace import listener, rpc
+from headrace import rpc
 from headrace.settings import Layout
+from headrace.supervisor import listener
 from headrace.system import Bucket, System
 from headrace.warehouse.api import Answered, Asked
 from support import load_child

@@ -8,12 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from headrace import listener, rpc
+from headrace import rpc
 from headrace.gateway import http
 from headrace.gateway.router import Router
 from headrace.metrics.api import TARGET, CloudWatchApi
 from headrace.metrics.server import MetricsServer
 from headrace.settings import Layout
+from headrace.supervisor import listener
 from headrace.system import Alarm, System
 from support.threaded_server import ThreadedServer
 

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from headrace import clock, listener, system
+from headrace import clock, system
 from headrace.disk import DISK, Disk
 from headrace.gateway import http
 from headrace.gateway.router import Router
 from headrace.stream.api import TARGET, Kinesis
 from headrace.stream.streams import Streams
+from headrace.supervisor import listener
 from support.threaded_server import ThreadedServer
 
 

@@ -5,11 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from headrace import listener, rpc
+from headrace import rpc
 from headrace.archive.local import LocalBucket
 from headrace.gateway import http
 from headrace.gateway.router import Router
 from headrace.settings import Layout
+from headrace.supervisor import listener
 from headrace.warehouse.api import TARGET, RedshiftDataApi
 from headrace.warehouse.server import Settings, Warehouse
 from support.threaded_server import ThreadedServer

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.code_watch import CodeWatch
+from headrace.supervisor.code_watch import CodeWatch
 from headrace.system import Function, System
 
 

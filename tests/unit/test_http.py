@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from headrace import listener
 from headrace.errors import UsageError
 from headrace.gateway import http
+from headrace.supervisor import listener
 from headrace.wire import Request, Response
 
 

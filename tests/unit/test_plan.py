@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.plan import Change, changes, difference
+from headrace.supervisor.plan import Change, changes, difference
 from headrace.system import Alarm, AsyncInvoke, Bucket, Function, Mapping, Stream, System, Table
 
 BEFORE = System(

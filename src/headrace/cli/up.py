@@ -86,9 +86,9 @@ def up_command(
 
     Everything acknowledged is in the data directory and is there again at the next start.
     """
-    from headrace import supervisor
+    from headrace.supervisor import supervise
 
-    code = supervisor.run(
+    code = supervise.run(
         template_file=template_file,
         data=data,
         host=host,

@@ -435,7 +435,7 @@ def _result(answer: asyncio.Future[Response], request: Request, router: Router) 
 
 
 async def start(router: Router, listening: socket.socket, limits: Limits | None = None) -> HttpServer:
-    """Accept connections on `listening` (see `listener.py`) and hand every request to `router`."""
+    """Accept connections on `listening` (see `supervisor/listener.py`) and hand every request to `router`."""
     shared = _Shared(router, limits or Limits())
     server = await shared.loop.create_server(lambda: _Connection(shared), sock=listening, backlog=1024)
     return HttpServer(shared, server, listening.getsockname()[1])

@@ -25,9 +25,10 @@ from typing import IO
 
 import msgspec
 
-from headrace import clock, code_watch, cold_folder, data_directory, disk, errors, imports, plan, template
-from headrace.listener import hang_up, listen, listen_unix
+from headrace import clock, cold_folder, disk, errors, template
 from headrace.settings import CONSOLE_PATH, Layout
+from headrace.supervisor import code_watch, data_directory, import_errors, plan
+from headrace.supervisor.listener import hang_up, listen, listen_unix
 from headrace.system import System
 
 PROCESSES = ("table", "gateway", "runtime", "metrics", "jobs")  # in the order they start; they stop in `STOP_ORDER`
@@ -238,7 +239,7 @@ def run(
             url = _url(listener)
             print(_banner(system, data, cold, path, url))  # noqa: T201
             print(f"ready in {clock.monotonic_s() - began_s:.1f} s at {url}", flush=True)  # noqa: T201
-            imports.watch(layout.runtime_socket, supervisor.say)
+            import_errors.watch(layout.runtime_socket, supervisor.say)
             if watch:
                 code_watch.watch(system, path.resolve(), layout.runtime_socket, supervisor.say)
             supervisor.watch()
