@@ -140,6 +140,7 @@ REFUSALS: list[tuple[str, str, str]] = [
     ("SELECT i FROM t GROUP BY", "GROUP BY lacks", "GROUP BY 1"),
     ("SELECT LAG(i) OVER () FROM t", "LAG needs an order", "ORDER BY"),
     ("SELECT SUM(i) OVER (ORDER BY i ROWS BETWEEN UNBOUNDED AND CURRENT ROW) FROM t", "", ""),
+    ("SELECT SUM(i) OVER (ORDER BY i ROWS 1) FROM t", "A frame's bounds", "PRECEDING"),
     ("SELECT APPROXIMATE COUNT(DISTINCT) FROM t", "APPROXIMATE", "COUNT(DISTINCT x)"),
     ("SELECT * FROM nowhere", "There is no table nowhere", "events"),
     ("SELECT * FROM other.t", "schema other", "public"),

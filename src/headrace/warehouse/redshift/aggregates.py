@@ -57,7 +57,7 @@ def _sum(call: Call) -> Value:
     taken = f"sum({_argument(call, value)}){OVER}"
     if value.type in FLOATS:
         return Value(taken, DOUBLE)
-    kind = BIGINT if value.type in INTEGERS[:2] else Type("numeric", 38, types.as_numeric(value.type).scale)
+    kind = BIGINT if value.type in INTEGERS else Type("numeric", 38, value.type.scale)
     return Value(f"CAST({taken} AS {kind.duckdb})", kind)
 
 

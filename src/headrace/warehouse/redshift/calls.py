@@ -209,7 +209,7 @@ def _bound(value: Any, side: Any) -> str:
             raise Refused("A frame's UNBOUNDED lacks PRECEDING or FOLLOWING.", "Write UNBOUNDED PRECEDING.")
         return f"{value.upper()} {str(side or '').upper()}".strip()
     number = value.name if type(value).__name__ == "Literal" and not value.is_string else ""
-    if not (number.isascii() and number.isdigit()):
+    if not (number.isascii() and number.isdigit()) or not side:
         raise Refused(
             "A frame's bounds are numbers that are written out.", "Write ROWS BETWEEN 3 PRECEDING AND CURRENT ROW."
         )

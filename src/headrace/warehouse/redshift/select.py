@@ -139,7 +139,7 @@ class Select:
         """Return WHERE, GROUP BY and HAVING; texts that rows are parted by are checked for blanks at their end.
 
         The check of groups names an aggregate, so that it is made once for a group and not for each row. The check of
-        rows holds for those alone that WHERE lets through, whose parts are tried in any order.
+        rows says WHERE again, whose parts are tried in any order, unless that would run a query twice.
         """
         partitions = self.expressions.partitions
         parted = [*keys, *partitions]
@@ -149,7 +149,8 @@ class Select:
             check = without_blanks(parted, what, otherwise)
             having = having if check == otherwise else check
         elif (check := without_blanks(parted, what, "TRUE")) != "TRUE":
-            where = f"({where} AND CASE WHEN {where} THEN {check} ELSE TRUE END)" if where else check
+            reached = f"CASE WHEN {where} THEN {check} ELSE TRUE END" if where and "(SELECT " not in where else check
+            where = f"({where} AND {reached})" if where else check
         return f"{where and ' WHERE '}{where}{group}{having and ' HAVING '}{having}"
 
     def _distinct(self) -> str:
