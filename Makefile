@@ -24,7 +24,7 @@ check: .venv/.dev ## lint, types, layers, unit and conformance tests, in under a
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/mypy & $(BIN)/pytest -n $(WAITING) --dist loadfile tests/unit tests/conformance; tests=$$?; wait $$! && exit $$tests
+	$(BIN)/mypy & $(BIN)/pytest -n $(WAITING) --dist loadfile tests/conformance tests/unit; tests=$$?; wait $$! && exit $$tests
 
 test: .venv/.dev ## set up and run every test
 	$(MAKE) --no-print-directory check
