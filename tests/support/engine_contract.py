@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from headrace import clock
@@ -99,6 +100,18 @@ class EngineContract:
         assert [row["amount"] for row in found] == [amount(value) for *_, value in expected]
         since_1970 = [row["time"].replace(tzinfo=UTC) - clock.EPOCH for row in found]
         assert [row["time_us"] for row in found] == [each // timedelta(microseconds=1) for each in since_1970]
+
+    def test_what_no_double_holds_is_no_reading(self, session: Engine, tmp_path: Path) -> None:
+        nulls = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in columns.schema(READINGS).items())
+        sent = '{"temperature": 1e400, "tiny": 2.5}'
+        with duckdb.connect() as connection:
+            connection.execute(
+                f"COPY (SELECT * REPLACE ('d' AS device_id, 'i' AS id, TIMESTAMP '{DAYS[0]}' AS time, "
+                f"'{sent}' AS readings) FROM (SELECT {nulls})) TO '{tmp_path}/sent.parquet'"
+            )
+        prepare(session, [str(tmp_path / "sent.parquet")], tmp_path)
+        found = rows(session, tmp_path, "SELECT reading, value FROM readings", order=("reading",))
+        assert [(row["reading"], row["value"]) for row in found] == [("tiny", 2.5)]
 
     @pytest.mark.parametrize(("name", "hours", "gap_s"), [("aggregate_hourly", 1, 900), ("aggregate_daily", 24, 900)])
     def test_aggregates_equal_a_direct_computation(

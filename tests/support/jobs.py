@@ -58,7 +58,9 @@ def _write(path: Path, events: list[Event], readings: Sequence[str]) -> Path:
     with lines.open("w") as file:
         for event in sorted(events, key=lambda each: (each.device_id, each.time, each.id)):
             typed = {name: value for name, value in event.readings.items() if name in readings and _is_number(value)}
-            others = {name: value for name, value in event.readings.items() if name not in typed}
+            # Beside its column stays what a double does not say exactly: integers beyond 2^53.
+            inexact = {name for name, value in typed.items() if Decimal(repr(float(value))) != Decimal(str(value))}
+            others = {n: v for n, v in event.readings.items() if n not in typed or n in inexact}
             row = {
                 "device_id": event.device_id,
                 "time": text_of(event.time),

@@ -8,7 +8,7 @@ Both take the same SQL and give the same rows, value for value, because
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -35,11 +35,15 @@ class Relation(NamedTuple):
 class Engine(ABC):
     """One session of an engine. Raises HeadraceError for SQL that it refuses and for memory that is used up."""
 
-    MEMBERS: ClassVar[str]
-    """SELECT of device_id, time, id, arrived_at, reading, value (DOUBLE): each number in `events.readings`, a row."""
-
     MICROSECONDS: ClassVar[str]
     """Expression of the microseconds since 1970 of the timestamp `{}`."""
+
+    @abstractmethod
+    def members(self, typed: Sequence[str]) -> str:
+        """Return a SELECT of device_id, time, id, arrived_at, reading, value (DOUBLE), a row a number in `readings`.
+
+        It leaves out what has a value in the event's column of `typed`: there `readings` only spells it exactly.
+        """
 
     @abstractmethod
     def relation(self, relation: Relation) -> None:
@@ -64,3 +68,9 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """End the session."""
+
+
+def has_column(member: str, typed: Sequence[str], text: Callable[[str], str]) -> str:
+    """Return the condition that the member called `member` of the event `e` has a value in a column of `typed`."""
+    whens = "".join(f" WHEN {text(name)} THEN e.{quoted(name)} IS NOT NULL" for name in typed)
+    return f"CASE {member}{whens} ELSE false END" if whens else "false"

@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.errors import HeadraceError, UsageError
 from headrace.jobs import views
-from headrace.jobs.base import Engine, Relation, quoted
+from headrace.jobs.base import Engine, Relation, has_column, quoted
 from headrace.sqltext import KEY, VALUE, members
 
 _BATCH_ROWS = 10_000
@@ -23,13 +23,6 @@ _WIDENED = {
 class DuckDB(Engine):
     """A session that may hold `memory_mb` in memory and `spill_mb` in the folder `temporary`."""
 
-    MEMBERS = f"""
-        SELECT device_id, time, id, arrived_at, {KEY} AS reading, CAST({VALUE} AS DOUBLE) AS value
-        FROM (
-            SELECT device_id, time, id, arrived_at, {members("readings")}
-            FROM events WHERE readings <> '{{}}' AND json_valid(readings)
-        ) AS members
-        WHERE json_type({VALUE}) IN ('UBIGINT', 'BIGINT', 'DOUBLE')"""
     MICROSECONDS = "epoch_us({})"
 
     def __init__(self, temporary: Path, *, memory_mb: int, spill_mb: int) -> None:
@@ -47,6 +40,14 @@ class DuckDB(Engine):
             }
         )
         self._execute("SET TimeZone = 'UTC'")
+
+    def members(self, typed: Sequence[str]) -> str:
+        """Return a SELECT of the numbers in `readings`."""
+        return f"""
+            SELECT e.device_id, e.time, e.id, e.arrived_at, e.{KEY} AS reading, CAST(e.{VALUE} AS DOUBLE) AS value
+            FROM (SELECT *, {members("readings")} FROM events WHERE readings <> '{{}}' AND json_valid(readings)) AS e
+            WHERE json_type(e.{VALUE}) IN ('UBIGINT', 'BIGINT', 'DOUBLE')
+                AND NOT {has_column(f"e.{KEY}", typed, _text)}"""
 
     def relation(self, relation: Relation) -> None:
         """Make files known."""

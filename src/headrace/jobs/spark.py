@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from headrace.errors import HeadraceError, UsageError
-from headrace.jobs.base import Engine, Relation
+from headrace.jobs.base import Engine, Relation, has_column
 
 T = TypeVar("T")
 
@@ -49,11 +49,6 @@ class Spark(Engine):
     If it is `submitted`, spark-submit has said where it runs and what it may take.
     """
 
-    MEMBERS = """
-        SELECT e.device_id, e.time, e.id, e.arrived_at, m.key AS reading, CAST(m.value AS DOUBLE) AS value
-        FROM (SELECT * FROM events WHERE readings <> '{}') AS e,
-            LATERAL variant_explode(try_parse_json(e.readings)) AS m
-        WHERE schema_of_variant(m.value) IN ('BIGINT', 'DOUBLE') OR schema_of_variant(m.value) LIKE 'DECIMAL%'"""
     MICROSECONDS = "unix_micros({})"
 
     def __init__(self, temporary: Path, *, memory_mb: int, submitted: bool = False) -> None:
@@ -77,6 +72,15 @@ class Spark(Engine):
         self._session = self._call(builder.getOrCreate)
         if _version(self._session.version) < _SPLIT_STREAMS:
             self._session.conf.set("spark.sql.parquet.enableVectorizedReader", "false")
+
+    def members(self, typed: Sequence[str]) -> str:
+        """Return a SELECT of the numbers in `readings`."""
+        return f"""
+            SELECT e.device_id, e.time, e.id, e.arrived_at, m.key AS reading, CAST(m.value AS DOUBLE) AS value
+            FROM (SELECT * FROM events WHERE readings <> '{{}}') AS e,
+                LATERAL variant_explode(try_parse_json(e.readings)) AS m
+            WHERE (schema_of_variant(m.value) IN ('BIGINT', 'DOUBLE') OR schema_of_variant(m.value) LIKE 'DECIMAL%')
+                AND NOT {has_column("m.key", typed, _text)}"""
 
     def relation(self, relation: Relation) -> None:
         """Make files known."""
@@ -191,3 +195,8 @@ def _widened(name: str, kind: str) -> str:
 
 def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
+
+
+def _text(text: str) -> str:
+    """Return text as an SQL literal: in Spark's a backslash escapes."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -118,7 +118,7 @@ def _within(days: Sequence[date] | None, unit: str) -> str:
 
 
 def _readings(engine: Engine, typed: Sequence[str]) -> str:
-    parts = [engine.MEMBERS]
+    parts = [engine.members(typed)]
     if typed:
         names = ", ".join(map(quoted, typed))
         wide = f"SELECT device_id, time, id, arrived_at, {names} FROM events"
@@ -128,5 +128,5 @@ def _readings(engine: Engine, typed: Sequence[str]) -> str:
     union = " UNION ALL ".join(parts)
     return (
         f"SELECT device_id, time, id, arrived_at, reading, value, {_AMOUNT} AS amount, {time_us} AS time_us"
-        f" FROM ({union}) AS numbers"
+        f" FROM ({union}) AS numbers WHERE abs(value) <= 1.7976931348623157E308"  # what no double holds is no reading
     )
