@@ -27,7 +27,7 @@ from headrace.archive.holding import held
 from headrace.archive.sorting import copy_sorted, days_of, on_day_sql
 from headrace.archive.staging import Problem, Staging
 from headrace.errors import InvalidObjectState, NotFound, Unavailable
-from headrace.sqltext import KEY, VALUE, members
+from headrace.json_members import KEY, VALUE, members
 
 _FOLDER = "snapshots"
 _HELD = "held"  # has links to the archive's own files

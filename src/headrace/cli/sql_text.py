@@ -1,11 +1,10 @@
-"""SQL as text: where statements end, and which of them only read; the members of JSON objects as rows. Pure.
+"""SQL as text: where statements end, and which of them only read. Pure, and without a parser.
 
 Whoever runs a statement decides what it may do; this is what a command line or a page can tell before it sends one.
 """
 
 import re
 
-KEY, VALUE = '"\tkey"', '"\tvalue"'  # columns: no reading with a column of its own is called so, it can be printed
 _PIECE = re.compile(
     r"(?P<comment>--[^\n]*)|(?P<block>/\*)|(?P<text>'(?:[^'\\]|''|\\.)*'?)|(?P<name>\"(?:[^\"]|\"\")*\"?)"
     r"|(?P<word>[A-Za-z_]\w*)|(?P<space>\s+)|(?P<end>;)|(?P<other>.)",
@@ -34,14 +33,6 @@ _WRITING = frozenset(
         "VACUUM",
     ]
 )
-
-
-def members(column: str) -> str:
-    """Return the columns KEY and VALUE (JSON) of a SELECT, in DuckDB's SQL, that then has a row a member of an object.
-
-    json_each in FROM would hold the whole object for each of its members: ten thousand of them are a gigabyte.
-    """
-    return f"unnest(json_keys({column})) AS {KEY}, unnest(json_extract({column}, '$.*')) AS {VALUE}"
 
 
 def split(sql: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from headrace.errors import HeadraceError, UsageError
 from headrace.jobs import views
 from headrace.jobs.base import Engine, Relation, has_column, quoted
-from headrace.sqltext import KEY, VALUE, members
+from headrace.json_members import KEY, VALUE, members
 
 _BATCH_ROWS = 10_000
 _NO_VIEW = re.compile(r"Table with name (\S+) does not exist")

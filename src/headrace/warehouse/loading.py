@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from headrace.errors import Conflict, HeadraceError, UsageError
-from headrace.sqltext import KEY, VALUE, members
+from headrace.json_members import KEY, VALUE, members
 from headrace.warehouse import tables
 from headrace.warehouse.engine import Engine, Session, readings_view, text
 from headrace.warehouse.tables import BILLS, DAILY, DEVICES, EVENTS, HOURLY, READINGS, quoted
