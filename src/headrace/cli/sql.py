@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol, TextIO
 
 import click
 
-from headrace import clock
-from headrace.cli import sql_results, sql_text
+from headrace import clock, sqltext
+from headrace.cli import sql_results
 from headrace.cli.backend import Backend
 from headrace.cli.options import with_system
 from headrace.cli.output import duration, note
@@ -173,12 +173,12 @@ def _text(statement: str | None, source: Path | None) -> str | None:
 def _statements(text: str, *, write: bool) -> list[str]:
     if len(text.encode()) > SQL_BYTES_MAX:
         raise UsageError(f"The SQL has more than {SQL_BYTES_MAX:,} bytes.", "Split it, or put lists into a table.")
-    found = sql_text.split(text)
+    found = sqltext.split(text)
     if not found:
         raise UsageError("There is no SQL.", 'Write it as an argument: headrace sql "SELECT count(*) FROM events".')
     if not write:
         for statement in found:
-            if not sql_text.reads_only(statement):
+            if not sqltext.reads_only(statement):
                 hint = "What only reads begins with SELECT or WITH. Add --write to allow what writes."
                 raise UsageError(f"This may write: {statement[:60]!r}.", hint)
     return found

@@ -13,7 +13,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings
 
-from headrace.cli import sql_text
+from headrace import sqltext
 from headrace.cli.output import note, printable
 from headrace.errors import HeadraceError
 
@@ -181,7 +181,7 @@ def bindings() -> KeyBindings:
     def _(event: Any) -> None:
         text = event.current_buffer.text
         first = text.strip()
-        if first.lower() in (*LEAVING, *ASKING) or first.startswith("\\") or sql_text.is_complete(text):
+        if first.lower() in (*LEAVING, *ASKING) or first.startswith("\\") or sqltext.is_complete(text):
             event.current_buffer.validate_and_handle()
         else:
             event.current_buffer.insert_text("\n")
@@ -209,9 +209,9 @@ def loop(runner: Tables, run: Callable[[str], None], *, name: str) -> None:
         try:
             if text.startswith("\\") or text.lower().rstrip(";") in ASKING:
                 describe(text, tables)
-            elif sql_text.split(text):
+            elif sqltext.split(text):
                 run(text)
-                if not sql_text.reads_only(text):
+                if not sqltext.reads_only(text):
                     tables.clear()
                     tables.update(runner.tables())
         except HeadraceError as error:

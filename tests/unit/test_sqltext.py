@@ -1,6 +1,6 @@
 import pytest
 
-from headrace.cli import sql_text
+from headrace import sqltext
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from headrace.cli import sql_text
     ],
 )  # fmt: skip
 def test_statements_end_at_semicolons_outside_of_quotes_and_comments(sql: str, statements: list[str]) -> None:
-    assert sql_text.split(sql) == statements
+    assert sqltext.split(sql) == statements
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_statements_end_at_semicolons_outside_of_quotes_and_comments(sql: str, s
     ],
 )
 def test_what_only_reads(sql: str, reads: bool) -> None:
-    assert sql_text.reads_only(sql) is reads
+    assert sqltext.reads_only(sql) is reads
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_what_only_reads(sql: str, reads: bool) -> None:
     ],
 )
 def test_when_a_text_is_complete(sql: str, complete: bool) -> None:
-    assert sql_text.is_complete(sql) is complete
+    assert sqltext.is_complete(sql) is complete
