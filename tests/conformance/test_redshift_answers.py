@@ -333,6 +333,21 @@ def test_parameters_are_values_and_never_sql(connection: Any) -> None:
     assert answer(connection, "SELECT i FROM t WHERE i < :at ORDER BY i LIMIT :n", at="9", n="1") == [(-7,)]
 
 
+def test_columns_without_a_name_are_called_as_on_redshift(connection: Any) -> None:
+    called = {
+        "NVL(i, 0)": "coalesce", "DECODE(i, 7, 1)": "case", "DATEADD(day, 1, ts)": "date_add", "SYSDATE": "timestamp",
+        "DATEDIFF(day, ts, dt)": "date_diff", "DATE_PART(day, ts)": "pgdate_part", "EXTRACT(day FROM ts)": "date_part",
+        "POSITION('a' IN v)": "position", "CHARINDEX('a', v)": "charindex", "TRIM(LEADING 'x' FROM v)": "ltrim",
+        "CURRENT_DATE": "date", "i::varchar": "i", "MAX(i) OVER ()": "max", "i + 1": "?column?", "TRUNC(SYSDATE)": "trunc",
+    }  # fmt: skip
+    (statement,) = dialect.translate(f"SELECT {', '.join(called)} FROM t", SCHEMA)
+    assert [column.name for column in statement.columns] == list(called.values())
+    assert answer(
+        connection,
+        "SELECT q.coalesce, q.count FROM (SELECT NVL(i, 1), APPROXIMATE COUNT(DISTINCT b) FROM t GROUP BY i) q WHERE q.coalesce = 7",
+    ) == [(7, 1)]
+
+
 def test_random_is_from_zero_to_one(connection: Any) -> None:
     ((value,),) = answer(connection, "SELECT RANDOM()")
     assert 0 <= value < 1

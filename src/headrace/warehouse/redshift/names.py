@@ -10,6 +10,11 @@ Schema = Mapping[str, Mapping[str, str]]
 COLUMNS_MAX = 1600
 SCHEMAS = ("public",)
 DATABASES = ("headrace", "dev")
+# What a column of a function is called, where it isn't the function's name.
+_TITLES = {
+    "nvl": "coalesce", "decode": "case", "dateadd": "date_add", "datediff": "date_diff", "date_part": "pgdate_part",
+    "sysdate": "timestamp", "current_date": "date",
+}  # fmt: skip
 
 
 class Output(NamedTuple):
@@ -126,11 +131,13 @@ def name_of(node: Any) -> str:
     if kind in ("Paren", "Cast", "WithinGroup", "Window", "IgnoreNulls"):
         return name_of(node.this)
     if kind == "Anonymous":
-        return folded(node.this if isinstance(node.this, str) else node.this.name)
+        name = folded(node.this if isinstance(node.this, str) else node.this.name)
+        return name_of(node.expressions[0]) if name == "approximate" else _TITLES.get(name, name)
+    if kind == "Trim":
+        return {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position") or "").upper(), "btrim")
     return {
         "Case": "case",
         "Extract": "date_part",
         "Substring": "substring",
-        "Trim": "btrim",
-        "StrPosition": "strpos",
+        "StrPosition": "position",
     }.get(kind, "?column?")

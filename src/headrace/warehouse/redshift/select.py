@@ -47,7 +47,7 @@ class Select:
             raise Refused("* stands in SELECT and in COUNT(*) alone.", "Name the columns.")
         name = folded(node.this)
         table = folded(node.args["table"]) if node.args.get("table") else None
-        if table is None and name in ("current_date", "sysdate") and not self._in_reach(name):
+        if table is None and self._is_today(name):
             return calls.function(_no_arguments(name), self.expressions)
         found = self._find(name, table)
         if found is None and table is None and name in self.aliases:
@@ -70,8 +70,10 @@ class Select:
         """Return the value given for `:name`."""
         return self.queries.context_parameter(name)
 
-    def _in_reach(self, name: str) -> bool:
-        return any(column.name == name for source in self.sources for column in source.columns)
+    def _is_today(self, name: str) -> bool:
+        """Tell whether a name is that of a function without brackets, and of no column."""
+        columns = (column.name for source in self.sources for column in source.columns)
+        return name in ("current_date", "sysdate") and name not in columns
 
     def _find(self, name: str, table: str | None) -> Output | None:
         if table is None and name in self.merged:
@@ -297,6 +299,8 @@ class Select:
                 raise Refused("An interval can't be a column.", "Use DATEDIFF, or add it to a time.")
             if value.type == UNKNOWN:
                 value = as_type(value, VARCHAR, "A column")
+            if alias is None and self._is_today(name := name_of(node)):
+                node = _no_arguments(name)
             outputs.append((alias or name_of(node), value))
             if alias and alias not in self.aliases:
                 self.aliases[alias] = value
