@@ -9,6 +9,9 @@ import msgspec
 import pytest
 
 from headrace import rpc
+from headrace.cli import jobs as jobs_cli
+from headrace.cli.backend import Backend
+from headrace.errors import Unavailable
 from headrace.jobs import run as transitions
 from headrace.jobs.api import JobsApi
 from headrace.jobs.history import Folder
@@ -139,3 +142,9 @@ def test_a_page_in_a_browser_starts_nothing(jobs: Jobs) -> None:
         raised.value.close()
         assert raised.value.code == 400
     assert jobs.server.runs(None, 10) == []
+
+
+def test_a_run_is_not_waited_for_at_a_backend_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_cli, "RESTART_S_MAX", 0.0)
+    with pytest.raises(Unavailable, match="no backend answers"):
+        jobs_cli.wait_for(Backend("http://127.0.0.1:9"), "hourly-1")

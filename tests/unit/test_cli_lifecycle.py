@@ -88,6 +88,7 @@ def test_a_plan_says_what_goes_when_in_objects_bytes_and_money(house: House) -> 
     assert [(step["rule"], step["objects"], step["to"]) for step in steps] == [("cold", 2, "GLACIER"), ("raw", 1, None)]
     assert house.ask("lifecycle", "plan", "--at", "2026-07-26").stdout.startswith("nothing goes until 2026-07-26")
     assert {info.storage_class for info in house.bucket.list()} == {"STANDARD"}  # a plan does nothing
+    assert house.ask("lifecycle", "plan", "--at", "1e400").exit_code == 2
     wrong = house.ask("lifecycle", "plan", "--at", "soon")
     assert wrong.exit_code == 2 and "2027-01-31" in wrong.stderr
 

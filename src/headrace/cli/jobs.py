@@ -15,6 +15,7 @@ from headrace.deployed import Deployed
 from headrace.errors import HeadraceError, Unavailable
 
 POLL_S = 0.3
+RESTART_S_MAX = 60.0  # of a backend that a run is waited for at
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -127,16 +128,21 @@ def logs_command(backend: Backend, name: str, follow: bool, as_json: bool) -> No
 
 
 def wait_for(backend: Backend, run_id: str) -> dict[str, Any]:
-    """Return a run once it has ended."""
+    """Return a run once it has ended; raises Unavailable where nothing answers for longer than a restart takes."""
     progress = Progress()
-    began_s = clock.monotonic_s()
+    began_s = answered_s = clock.monotonic_s()
     while True:
-        with contextlib.suppress(Unavailable):  # it may be restarting
+        try:
             run: dict[str, Any] = backend.get(f"jobs/runs/{path_segment(run_id)}")
+        except Unavailable:
+            if clock.monotonic_s() - answered_s > RESTART_S_MAX:
+                raise
+        else:
+            answered_s = clock.monotonic_s()
             if run["state"] in ENDED:
                 progress.clear()
                 return run
-            progress.show(f"{run_id}: {run['state']}, {clock.monotonic_s() - began_s:.0f} s")
+            progress.show(f"{run_id}: {run['state']}, {answered_s - began_s:.0f} s")
         clock.sleep(POLL_S)
 
 

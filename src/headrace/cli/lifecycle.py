@@ -1,5 +1,6 @@
 """`headrace lifecycle`: what the buckets' rules will do and have done to objects, and running them now."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -87,7 +88,7 @@ def log_command(backend: Backend, limit: int, as_json: bool) -> None:
 def _until_ms(text: str | None) -> int:
     if text is None:
         return now_ms() + _DAYS_AHEAD * 86_400_000
-    if text.replace(".", "", 1).isdigit():
+    with contextlib.suppress(ValueError, OverflowError):
         return int(float(text) * 1000)
     try:
         at = datetime.fromisoformat(text)

@@ -16,7 +16,7 @@ from uuid import uuid4
 from headrace.archive import compaction, day, erasures, sorting, staging
 from headrace.archive.base import Bucket
 from headrace.archive.catalogue import File, Run
-from headrace.archive.columns import PART, schema
+from headrace.archive.columns import PART, schema, text_sql
 from headrace.archive.copies import Copies
 from headrace.archive.engine import Limits, connected, parquet_sql
 from headrace.archive.merging import Plan
@@ -175,7 +175,7 @@ def parts(files: Sequence[StagedFile], merged_bytes: int, bytes_max: int) -> lis
             bounds.append(device)
     if not bounds:
         return [""]
-    texts = [_text(device) for device in bounds]
+    texts = [text_sql(device) for device in bounds]
     between = [f"device_id >= {low} AND device_id < {high}" for low, high in pairwise(texts)]
     return [f"device_id < {texts[0]}", *between, f"device_id >= {texts[-1]}"]
 
@@ -191,7 +191,3 @@ def grouped(merges: Sequence[Merge], bytes_max: int, count_max: int) -> list[lis
         groups[-1].append(each)
         size += each.bytes
     return groups
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -124,6 +124,8 @@ class DynamoTable(Table):
             answer = self._retried(partial(self._get_some, asked))
             found += _living(answer.get("Responses", {}).get(self._name, ()))
             left = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+            if len(left) < len(asked):
+                tries.advance()
             if left:
                 tries.pause(Throttled(f"The table {self._name!r} could not read {len(left)} items."))
             wanted = left + wanted

@@ -30,6 +30,7 @@ from headrace.warehouse.answers import (
     text_of,
     token_of,
 )
+from headrace.warehouse.dialect import SQL_BYTES_MAX
 from headrace.warehouse.engine import Engine
 from headrace.warehouse.executor import Executor, Schema
 from headrace.warehouse.results import CSV, JSON, Result, Results
@@ -37,7 +38,6 @@ from headrace.warehouse.statements import FINISHED, Part, Statement, Statements,
 from headrace.wire import WireError
 
 ACTIVE_MAX = 500
-SQL_BYTES_MAX = 100 * 1024
 LISTED_MAX = 100
 POLL_S = 0.01
 _NOWHERE = "Either ClusterIdentifier or WorkgroupName must be specified."
