@@ -124,8 +124,8 @@ def test_what_keeps_a_month_from_being_closed(site: BillSite) -> None:
     site.prepare([], [])
     with pytest.raises(UsageError, match="no tenants"):
         site.close(OCTOBER)
-    with pytest.raises(UsageError, match="no parameter 'month'"):
-        site.run(month=OCTOBER)
+    with pytest.raises(UsageError, match="no parameter 'moth'"):
+        site.run(moth=OCTOBER)
     assert not site.frozen()
     assert site.run()["days"] == 1, "usage is computed without tenants, too"
 
@@ -145,3 +145,33 @@ def test_a_name_in_a_question_is_a_name(site: BillSite, name: str) -> None:
         site.read(OCTOBER, tenant=name)
     with pytest.raises(NotFound, match="There is no bill of 2020-01"):
         site.read("2020-01")
+
+
+def test_a_month_without_an_event_has_its_minimum_whenever_it_is_looked_at(tmp_path: Path) -> None:
+    site = BillSite(tmp_path)
+    site.prepare(TIERS, HELD)  # acme's minimum is due from September on
+    site.now = datetime(2027, 3, 10, tzinfo=UTC)
+    site.run(month="2026-09")
+    assert site.amounts("2026-09") == {("acme", "minimum", None): "1.00"}
+    with pytest.raises(NotFound):
+        site.read("2026-10")
+    for month in ("2026-08", "2027-04", "1999-01"):  # nobody was with a tenant; it has not begun
+        site.run(month=month)
+        with pytest.raises(NotFound):
+            site.read(month)
+    site.add(october("a", 3))
+    site.run()
+    listed = [each["month"] for each in site.read()["bills"]]
+    assert listed == ["2026-09", "2026-10", "2026-11", "2026-12", "2027-01", "2027-02", "2027-03"]
+    for month in ("2026-11", "2027-01"):
+        assert site.amounts(month) == {(tenant, "minimum", None): "1.00" for tenant in ("acme", "../../x")}
+
+
+def test_where_nobody_is_billed_it_is_said(tmp_path: Path) -> None:
+    site = BillSite(tmp_path)
+    site.prepare([], [])
+    site.add(october("a", 3))
+    site.run()
+    with pytest.raises(NotFound) as refused:
+        site.read("2026-08")
+    assert "tenants.csv" in refused.value.hint

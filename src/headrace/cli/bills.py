@@ -196,7 +196,7 @@ def _fetched(backend: Backend | Deployed, month: str, path: str, query: dict[str
     if not no_refresh and isinstance(backend, Backend):
         states = {each["month"]: each["state"] for each in backend.get("bills")["bills"]}
         if states.get(month) != "closed":
-            _run(backend, {})
+            _run(backend, {"month": month})
     return _source(backend).get(path, asked)
 
 

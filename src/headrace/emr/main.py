@@ -110,10 +110,10 @@ class _Step:
         if month is not None:
             bill_closing.check_closable(site, month, site.places.book())
         done = [self._alone(name, None) for name in (bill_rows.USAGE, bill_rows.MONTHLY)]
+        for each in bill_closing.missing(site, site.places.book(), month):
+            self._alone(bill_rows.MONTHLY, each)
         if month is None:
             return done[0] | done[1]
-        for each in bill_closing.missing(site.places.archive, month):
-            self._alone(bill_rows.MONTHLY, each)
         with contextlib.ExitStack() as stack:
             for name in (bill_rows.USAGE, bill_rows.MONTHLY):
                 stack.enter_context(lease.held(self._exchange, name, duration_s=self._asked.lease_s))

@@ -21,7 +21,7 @@ from headrace.archive.base import Bucket
 from headrace.billing import month as months
 from headrace.billing.files import Book
 from headrace.errors import ClockInDoubt, NotFound, UsageError
-from headrace.jobs import output, report, work
+from headrace.jobs import days, output, report, work
 from headrace.jobs.base import Engine, Relation
 from headrace.jobs.history import Folder
 from headrace.jobs.run import Run
@@ -31,7 +31,7 @@ from headrace.operations import bill_document, bill_rows
 from headrace.operations.bill_rows import MONTHLY, USAGE, Manifest
 from headrace.table.base import ITEM_BYTES_MAX, Item
 
-CLOSE = "close"
+CLOSE, SHOW = "close", "month"
 _TEXTS = ("tariffs", "tenants")
 
 
@@ -49,15 +49,15 @@ class Site(NamedTuple):
 def run(site: Site, asked: Run, say: Say) -> dict[str, Any]:
     """Do the job; raises UsageError for what can't be billed or closed. Returns what was done, in numbers."""
     Folder(site.jobs, asked.job).clear_work()
-    month = month_of(asked)
+    month, shown = month_of(asked), month_of(asked, SHOW)
     book = site.places.book()
     site = site._replace(places=site.places._replace(book=lambda: book))  # one reading of the files for all of it
     usage, monthly = (Folder(site.jobs, name) for name in (USAGE, MONTHLY))
     with work.alone(usage, work.PATIENCE_S), work.alone(monthly, work.PATIENCE_S):
-        return _run(site, asked, month, book, say)
+        return _run(site, asked, month, shown, book, say)
 
 
-def _run(site: Site, asked: Run, month: date | None, book: Book, say: Say) -> dict[str, Any]:
+def _run(site: Site, asked: Run, month: date | None, shown: date | None, book: Book, say: Say) -> dict[str, Any]:
     if month is not None:
         check_closable(site, month, book)
         if month in bill_rows.closed(site.places.archive):
@@ -66,10 +66,10 @@ def _run(site: Site, asked: Run, month: date | None, book: Book, say: Say) -> di
         site.compact()
     done = {"days": update(site, asked, USAGE, None, say)["days"]}
     done["months"] = update(site, asked, MONTHLY, None, say)["months"]
+    for each in missing(site, book, month or shown):
+        update(site, asked, MONTHLY, each, say)
     if month is None:
         return done
-    for each in missing(site.places.archive, month):
-        update(site, asked, MONTHLY, each, say)
     return done | close(site, asked, month, book, say)
 
 
@@ -86,12 +86,14 @@ def close(site: Site, asked: Run, month: date, book: Book, say: Say) -> dict[str
     return {"closed": 1, "lines": frozen.rows, "items": _write_items(site, asked, month, say)}
 
 
-def month_of(asked: Run) -> date | None:
-    """Return the month that is to be closed, None for none; raises UsageError for another parameter."""
+def month_of(asked: Run, parameter: str = CLOSE) -> date | None:
+    """Return the month that is to be closed, or shown; None for none. Raises UsageError for another parameter."""
     given = asked.settings.parameters
-    if unknown := given.keys() - {CLOSE}:
-        raise UsageError(f"The job bills has no parameter {min(unknown)!r}.", f"It has: {CLOSE}=2026-11.")
-    return months.parse(str(given[CLOSE])) if CLOSE in given else None
+    if unknown := given.keys() - {CLOSE, SHOW}:
+        raise UsageError(
+            f"The job bills has no parameter {min(unknown)!r}.", f"It has: {CLOSE}=2026-11, {SHOW}=2026-11."
+        )
+    return months.parse(str(given[parameter])) if parameter in given else None
 
 
 def check_closable(site: Site, month: date, book: Book) -> None:
@@ -121,10 +123,21 @@ def update(site: Site, asked: Run, name: str, month: date | None, say: Say) -> d
     return work.run_report(report.load(path), part, Folder(site.jobs, name), site.places, today, say)
 
 
-def missing(bucket: Bucket, month: date) -> list[date]:
-    """Return the months to compute whatever has changed: one whose object is gone must not count as nothing."""
-    objects = bill_rows.computed(bucket, MONTHLY)
-    return [each for each in (*bill_rows.closed(bucket), month) if each not in objects]
+def missing(site: Site, book: Book, month: date | None = None) -> list[date]:
+    """Return the months to compute whatever has changed: those that have no object, and ought to.
+
+    One that was closed, and one that passed without an event since billing has begun: minimums are due all the same;
+    and `month`, which is to be closed or shown, if it is one with tenants.
+    """
+    bucket, now = site.places.archive, months.of(site.now_ms())
+    closed = bill_rows.closed(bucket)
+    wanted = set(closed)
+    if book.tenants.assignments:
+        held = min(each.valid_from.date().replace(day=1) for each in book.tenants.all())
+        begun = {*closed, *(day.replace(day=1) for day in bill_rows.computed(bucket, USAGE))}
+        wanted |= set(days.within(min((each for each in begun if each >= held), default=now), now))
+        wanted |= {month} if month is not None and held <= month <= now else set()
+    return sorted(wanted - bill_rows.computed(bucket, MONTHLY).keys())
 
 
 def _freeze(site: Site, asked: Run, month: date, book: Book) -> Manifest:

@@ -136,9 +136,12 @@ class Reader:
     def _bill(self, month: date, tenant: str | None) -> dict[str, Any]:
         rows = self._rows(f"SELECT * FROM ({self._lines(month)}){_where(tenant=tenant)}")
         if not rows and month not in self._closed and month not in bill_rows.computed(self._bucket, bill_rows.MONTHLY):
+            hint = "See `headrace bills list`; the job bills computes them."
+            if not files.load(self._reports).tenants.assignments:
+                hint = "Nobody is billed yet: write reports/tariffs.csv and reports/tenants.csv (docs/billing.md)."
             raise NotFound(
                 f"There is no bill of {months.text(month)}{' yet' if months.ends_ms(month) > self._now_ms else ''}.",
-                "See `headrace bills list`; the job bills computes them.",
+                hint,
             )
         if tenant is not None and not rows:
             raise NotFound(
