@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from headrace import cold_folder, disk
-from headrace.archive import erasures, transitions
+from headrace.archive import catalogue, erasures, transitions
 from headrace.archive.erasures import Erasure
 from headrace.archive.local import LocalBucket
 from headrace.operations.doctor import examine
@@ -295,3 +295,23 @@ def test_an_erase_that_has_not_ended_is_told(data: Path) -> None:
     assert findings(data) == []
     bucket.put(erasures.KEY, b"{")
     assert "can't be read" in findings(data)[0] and run("doctor", "--data", data).exit_code == 1
+
+
+def test_compacted_files_that_are_missing_or_cut_short_are_told(data: Path) -> None:
+    bucket = LocalBucket(data / "s3" / "archive")
+    files = [
+        catalogue.File(catalogue.key_of("2026-01-01", name), 1, 5, 0, 0, 0, 0, 0, "a", "b", ())
+        for name in ("one", "two")
+    ]
+    known = catalogue.of(bucket, Layout(data).archive)
+    known.change("2026-01-01", lambda _: catalogue.Manifest("2026-01-01", tuple(files)))
+    for file in files:
+        bucket.put(file.key, b"12345")
+    assert findings(data) == []
+    bucket.delete(files[1].key)
+    told = "archive: {} compacted files of archive are missing or cut short: events/dt=2026-01-01/{}.parquet first."
+    assert findings(data) == [told.format(1, "two")]
+    bucket.put(files[0].key, b"123")
+    assert findings(data) == [told.format(2, "one")] and run("doctor", "--data", data).exit_code == 1
+    bucket.put("catalogue/dt=2026-01-01.json", b"{")
+    assert "catalogue/dt=2026-01-01.json" in findings(data)[0]

@@ -253,7 +253,7 @@ def test_history_asks_for_what_is_given_and_no_more(fake: FakeBackend, ask: Any)
         "operation": "history",
         "device_id": "d1",
         "from": "1700000000",
-        "to": "2026-02-01",
+        "to": "2026-02-01T00:00:00Z",
         "limit": 7,
         "newest": True,
         "cursor": "c1",

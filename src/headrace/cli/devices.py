@@ -5,7 +5,7 @@ import msgspec
 
 from headrace.cli.backend import Backend
 from headrace.cli.functions import Members, device_api, members, text
-from headrace.cli.options import json_option, with_backend, with_system
+from headrace.cli.options import json_option, range_options, with_backend, with_system
 from headrace.cli.output import note, print_raw, printable, table
 from headrace.cli.payload import json_text
 from headrace.deployed import Deployed
@@ -27,8 +27,7 @@ def latest_command(backend: Backend | Deployed, device: str, as_json: bool) -> N
 
 @click.command("history")
 @click.argument("device")
-@click.option("--from", "start", metavar="T", help="The first time: RFC 3339 or epoch, inclusive.")
-@click.option("--to", "end", metavar="T", help="The time to stop before: RFC 3339 or epoch, exclusive.")
+@range_options("time")
 @click.option("--limit", metavar="N", type=int, help="How many events at most: 100, up to 1,000.")
 @click.option("--newest", is_flag=True, help="The newest first, instead of the oldest.")
 @click.option("--cursor", metavar="C", help="Go on where the answer with this cursor ended.")
@@ -64,8 +63,7 @@ def history_command(
 @click.argument("device")
 @click.option("--period", type=click.Choice(["hour", "day", "month"]), default="hour", help="Of what length (hour).")
 @click.option("--reading", metavar="NAME", help="Of this reading only.")
-@click.option("--from", "start", metavar="T", help="The first start: RFC 3339 or epoch, inclusive.")
-@click.option("--to", "end", metavar="T", help="The start to stop before: RFC 3339 or epoch, exclusive.")
+@range_options("start")
 @click.option("--limit", metavar="N", type=int, help="How many at most: 100, up to 1,000.")
 @click.option("--newest", is_flag=True, help="The newest first, instead of the oldest.")
 @click.option("--cursor", metavar="C", help="Go on where the answer with this cursor ended.")

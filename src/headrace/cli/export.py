@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import click
 
 from headrace.cli.backend import Backend
-from headrace.cli.options import json_option, with_backend
+from headrace.cli.options import json_option, range_options, with_backend
 from headrace.cli.output import note, print_json, size
 from headrace.errors import HeadraceError, UsageError
 
@@ -17,8 +17,7 @@ from headrace.errors import HeadraceError, UsageError
     "--format", "kind", type=click.Choice(["parquet", "csv", "ndjson"]), help="parquet, or what FILE ends in."
 )
 @click.option("--device", metavar="D", help="Events of this device only.")
-@click.option("--from", "start", metavar="T", help="The first time: RFC 3339 or epoch, inclusive.")
-@click.option("--to", "end", metavar="T", help="The time to stop before: RFC 3339 or epoch, exclusive.")
+@range_options("time")
 @click.option(
     "--output",
     metavar="FILE",

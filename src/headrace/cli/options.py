@@ -1,5 +1,6 @@
 """What commands have in common: `--endpoint`, `--json`, and the backend that a command is pointed at."""
 
+import re
 from collections.abc import Callable
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from headrace.deployed import Deployed
 
 _KEY = "headrace.endpoint"
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -88,3 +90,23 @@ def with_system(command: "Callable[Concatenate[Backend | Deployed, P], R]") -> C
     )(wrapped)
     wrapped = click.option("--aws", is_flag=True, help="Ask the system that `headrace deploy` put on AWS.")(wrapped)
     return endpoint_option(wrapped)
+
+
+def time_option(name: str, parameter: str, text: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Add an option that takes a time; a day (2026-01-31) stands for its midnight in UTC."""
+
+    def convert(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+        return f"{value}T00:00:00Z" if value is not None and _DAY.fullmatch(value) else value
+
+    return click.option(name, parameter, metavar="T", callback=convert, help=text)
+
+
+def range_options(noun: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Add --from and --to, which become `start` and `end`; `noun` is what they are compared with."""
+    first = f"The first {noun}: a day, RFC 3339 or epoch, inclusive."
+    last = f"The {noun} to stop before: a day, RFC 3339 or epoch, exclusive."
+
+    def decorate(command: Callable[P, R]) -> Callable[P, R]:
+        return time_option("--from", "start", first)(time_option("--to", "end", last)(command))
+
+    return decorate

@@ -14,7 +14,7 @@ from headrace import clock
 from headrace.cli import streams
 from headrace.cli.backend import Backend
 from headrace.cli.fleet import Fleet, Shares
-from headrace.cli.options import json_option, with_backend
+from headrace.cli.options import json_option, time_option, with_backend
 from headrace.cli.output import Progress, note_waiting, print_json
 from headrace.cli.sender import Acknowledged, Answer, Entry, Sender, kinesis_put
 from headrace.errors import HeadraceError, UsageError
@@ -42,7 +42,7 @@ def _share(name: str, text: str) -> Callable[..., Any]:
     "--duration", metavar="S", type=click.FloatRange(0, min_open=True), default=10.0, help="For how many seconds (10)."
 )
 @click.option("--seed", metavar="N", type=int, help="The same readings and mishaps each time.")
-@click.option("--start", metavar="T", help="The first event's time: RFC 3339 or epoch (now).")
+@time_option("--start", "start", "The first event's time: a day, RFC 3339 or epoch (now).")
 @_share("late", "Share of events whose time lies a minute to a day back")
 @_share("duplicate", "Share of events that are sent twice")
 @_share("skew", "Share of events from a clock that is minutes to days wrong")

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from headrace import cold_folder, disk, rpc, shapes
-from headrace.archive import erasures, metadata
+from headrace.archive import catalogue, erasures, metadata
 from headrace.archive.local import LocalBucket
 from headrace.errors import DataDirectoryError, HeadraceError, StorageError
 from headrace.runtime.checkpoint import Checkpoint
@@ -121,6 +121,7 @@ class _Examination:
         yield from self._table()
         yield from self._buckets()
         yield from self._erasures()
+        yield from self._compacted()
 
     def _format(self) -> Iterator[Finding]:
         path = self._layout.version
@@ -300,6 +301,22 @@ class _Examination:
                     )
                     mend = "Nothing of it is shown from the archive. Erase it again: headrace devices erase DEVICE"
                     yield Finding("erasures", problem, mend, serious=False)
+
+    def _compacted(self) -> Iterator[Finding]:
+        """Look whether the files that the catalogues count are there, each as large as it was written."""
+        for path in sorted(self._layout.buckets.glob(f"[!.]*/{catalogue.PREFIX}")):
+            bucket = LocalBucket(path.parent)
+            known = catalogue.of(bucket, self._layout.archive)
+            try:
+                files = [file for day in known.days() for file in known.manifest(day).files]
+            except HeadraceError as error:
+                yield Finding("archive", error.problem, error.hint)
+                continue
+            sizes = {info.key: info.size for info in bucket.list(catalogue.FILES)}
+            wrong = [file.key for file in files if sizes.get(file.key) != file.bytes]
+            if wrong:
+                problem = f"{len(wrong)} compacted files of {bucket.name} are missing or cut short: {wrong[0]} first."
+                yield Finding("archive", problem, "Put them back from a backup under the same names.")
 
 
 def _folders(folder: Path) -> list[Path]:
