@@ -248,15 +248,16 @@ class _Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._parser.should_upgrade():
+        parser = self._parser
+        if parser.should_upgrade():
             return  # only its head was read: see _without_upgrade
         path, _, query = self._url.decode("latin-1").partition("?") if self._url != b"/" else ("/", "", "")
         if path[:1] != "/" and "://" in path:  # the absolute form, as proxies are sent it
             path = "/" + path.partition("://")[2].partition("/")[2]
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        method = self._parser.get_method().decode("latin-1")
+        method = parser.get_method().decode("latin-1")
         request = _new(Request, (method, path, query, self._headers, body, self._peer))
-        self._waiting.append((request, self._parser.should_keep_alive()))
+        self._waiting.append((request, parser.should_keep_alive()))
         self._waiting_bytes += len(body)
         self._body = []
         self._body_bytes = self._raw_bytes = 0
@@ -285,14 +286,17 @@ class _Connection(asyncio.Protocol):
         except Exception as error:
             answer = self._shared.loop.create_future()
             answer.set_exception(error)
-        future = answer if asyncio.isfuture(answer) else asyncio.ensure_future(answer)
+        future = answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
         future.add_done_callback(self._answered)
 
     def _answered(self, answer: asyncio.Future[Response]) -> None:
         request, self._request = self._request, None
         assert request is not None
         try:
-            response = _result(answer, request, self._shared.router)
+            try:
+                response = answer.result()
+            except Exception as error:
+                response = self._shared.router.failed(request, error)
             keep = self._keep and not self._shared.stopping
             self._send(response, keep, head_only=request.method == "HEAD")
         except BaseException:
@@ -425,13 +429,6 @@ class HttpServer:
             now_s = self._shared.loop.time()
             for connection in list(self._shared.connections):
                 connection.sweep(now_s)
-
-
-def _result(answer: asyncio.Future[Response], request: Request, router: Router) -> Response:
-    try:
-        return answer.result()
-    except Exception as error:
-        return router.failed(request, error)
 
 
 async def start(router: Router, listening: socket.socket, limits: Limits | None = None) -> HttpServer:

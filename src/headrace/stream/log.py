@@ -253,8 +253,9 @@ class Log:
     def _checked(self, parts: dict[int, Part]) -> int:
         """Return how many bytes the parts have; checks each, since a group fails as one."""
         total = 0
+        known = self._writer.shards
         for shard, (keys, datas) in parts.items():
-            if shard not in self._writer.shards:
+            if shard not in known:
                 raise UsageError(f"The log has no shard {shard}.", "Use one of next_number's.")
             size = sum(map(len, keys)) + sum(map(len, datas))
             total += size
