@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
+from headrace import clock
 from headrace.errors import DataDirectoryError, StorageError
 
 if os.name == "posix":
@@ -22,6 +23,7 @@ if os.name == "posix":
 
 FULL_BYTES = 64 * 1024 * 1024  # a disk with less is as good as full: the table's memory has to become files
 _COPY_BYTES = 1024 * 1024
+_PAUSE_S = 0.2  # between two looks at a lock
 _data_sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
@@ -328,29 +330,41 @@ def storage_error(path: Path, error: OSError) -> StorageError:
 
 
 @contextlib.contextmanager
-def locked(path: Path, owner: str) -> Iterator[None]:
+def locked(path: Path, owner: str, patience_s: float = 0.0) -> Iterator[None]:
     """Hold an exclusive lock on `path` for as long as the context lasts; it ends with the process.
 
-    Raises DataDirectoryError if another process holds it.
+    Raises DataDirectoryError if another process still holds it after `patience_s`.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise storage_error(path, error) from error
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _is_taken(fd, patience_s):
             holder = os.pread(fd, 200, 0).decode(errors="replace").strip()
             raise DataDirectoryError(
                 f"{path.parent} is in use by {holder or 'another process'}.",
                 "Stop that one first, or give another --data directory.",
-            ) from None
+            )
         with contextlib.suppress(OSError):  # the text is only for people: a full disk does not cost the lock
             os.ftruncate(fd, os.pwrite(fd, f"{owner} (pid {os.getpid()})".encode(), 0))
         yield
     finally:
         os.close(fd)
+
+
+def _is_taken(fd: int, patience_s: float) -> bool:
+    """Take the lock on a file; return False if another process still has it after so long."""
+    until_s = clock.monotonic_s() + patience_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if clock.monotonic_s() >= until_s:
+                return False
+            clock.sleep(_PAUSE_S)
+        else:
+            return True
 
 
 def is_locked(path: Path) -> bool:

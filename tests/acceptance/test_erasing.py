@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from headrace import clock, cold_folder
-from headrace.archive import erasing, erasures, raw, restores, transitions
+from headrace.archive import compaction, erasing, erasures, raw, restores, transitions
 from headrace.archive.erasures import Erasure
 from headrace.errors import Conflict, DataDirectoryError, InvalidObjectState
 from headrace.operations import erase_failures
@@ -153,7 +153,7 @@ def test_a_damaged_raw_object_is_told(archive: Archive, tmp_path: Path) -> None:
 def test_a_compaction_at_work_is_waited_for(archive: Archive) -> None:
     archive.put(*events(range(3)))
     archive.compact()
-    with erasing.alone(archive.folder, 1), pytest.raises(Conflict):
+    with compaction.alone(archive.folder, "a test"), pytest.raises(Conflict):
         erase(archive)
     assert erase(archive).files == 1
 

@@ -9,6 +9,7 @@ Whatever ends a run, the next one goes on: files that never came into the catalo
 known by their identity when their raw objects are read again.
 """
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -69,15 +70,22 @@ def compact(
     StorageError if the disk refuses: nobody then sees anything of what was not finished, and the next run goes on.
     """
     disk.make_folder(folder)
-    try:
-        with disk.locked(folder / LOCK, "headrace compaction"):
-            return _Run(bucket, folder, readings, lifecycle, limits, now_ms, grace_ms).all(round_bytes)
-    except DataDirectoryError as error:
-        if not isinstance(error.__context__, BlockingIOError):
-            raise
-        raise Conflict(
-            "Another compaction of this archive, or an erase, is at work.", "Wait until it is done; see: headrace jobs"
-        ) from None
+    with alone(folder, "headrace compaction"):
+        return _Run(bucket, folder, readings, lifecycle, limits, now_ms, grace_ms).all(round_bytes)
+
+
+@contextlib.contextmanager
+def alone(folder: Path, owner: str, patience_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock of whatever replaces the archive's files; raises Conflict if another has it for so long."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(disk.locked(folder / LOCK, owner, patience_s))
+        except DataDirectoryError:
+            raise Conflict(
+                "Another compaction of this archive, or an erase, is at work.",
+                "Wait until it is done; see: headrace jobs",
+            ) from None
+        yield
 
 
 class _Run:

@@ -25,11 +25,10 @@ from headrace.archive.columns import name_sql, names_sql, schema, text_sql
 from headrace.archive.engine import DEFAULT, Limits, connected, parquet_sql
 from headrace.archive.erasures import Erasure, erased_sql, kept_sql
 from headrace.archive.sorting import copy
-from headrace.errors import Conflict, DataDirectoryError, HeadraceError, InvalidObjectState, NotFound
+from headrace.errors import HeadraceError, InvalidObjectState, NotFound
 from headrace.event.redaction import may_name, redact
 
 WAIT_S = 900.0  # for a compaction that is at work
-_PAUSE_S = 0.2
 _REPORTS = "reports/"
 
 
@@ -53,7 +52,11 @@ def erase(
     """
     disk.make_folder(folder)
     known = catalogue.of(bucket, folder)
-    with alone(folder, wait_s), _work(folder) as work, connected(work, limits) as connection:
+    with (
+        compaction.alone(folder, "headrace erase", wait_s),
+        _work(folder) as work,
+        connected(work, limits) as connection,
+    ):
         compaction.remove_unfinished(bucket, folder, known)
         done = Archived()
         _raw(bucket, erasure, done)
@@ -183,26 +186,6 @@ def clean(folder: Path) -> None:
     """Remove what an erase that was ended has left; none is at work."""
     for left in folder.glob("erase-*"):
         shutil.rmtree(left, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def alone(folder: Path, wait_s: float) -> Iterator[None]:
-    """Hold the lock of compactions; raises Conflict if one is at work for so long."""
-    until_s = clock.monotonic_s() + wait_s
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(disk.locked(folder / compaction.LOCK, "headrace erase"))
-                break
-            except DataDirectoryError as error:
-                if not isinstance(error.__context__, BlockingIOError):
-                    raise
-                if clock.monotonic_s() > until_s:
-                    raise Conflict(
-                        "A compaction of this archive is at work.", "Wait until it is done, and erase again."
-                    ) from None
-            clock.sleep(_PAUSE_S)
-        yield
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from headrace import clock, disk
+from headrace import disk
 from headrace.archive.base import Bucket
 from headrace.billing import month
 from headrace.billing.files import Book
@@ -25,7 +25,6 @@ from headrace.system import JobSettings
 from headrace.table.base import Table
 
 PATIENCE_S = 300.0  # for another job that is at work
-_PAUSE_S = 0.2
 
 Say = Callable[[str], None]
 
@@ -204,15 +203,10 @@ def alone(folder: Folder, patience_s: float = 0.0) -> Iterator[None]:
     Raises Conflict where another one still does after `patience_s`.
     """
     disk.make_folder(folder.path)
-    until_s = clock.monotonic_s() + patience_s
     with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(disk.locked(folder.lock, "a run of this job"))
-                break
-            except DataDirectoryError:
-                if clock.monotonic_s() >= until_s:
-                    hint = "Wait until it has ended (headrace jobs list), then try again."
-                    raise Conflict(f"The job {folder.path.name} is at work.", hint) from None
-            clock.sleep(_PAUSE_S)
+        try:
+            stack.enter_context(disk.locked(folder.lock, "a run of this job", patience_s))
+        except DataDirectoryError:
+            hint = "Wait until it has ended (headrace jobs list), then try again."
+            raise Conflict(f"The job {folder.path.name} is at work.", hint) from None
         yield
