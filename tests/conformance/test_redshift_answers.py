@@ -105,7 +105,8 @@ VALUES: list[tuple[str, tuple[Any, ...]]] = [
     # Dates and times.
     ("SELECT DATEADD(month, 1, '2008-01-31'), DATEADD(month, 1, '2008-02-28'), DATEADD(month, -1, '2008-03-31')", (T(2008, 2, 29), T(2008, 3, 28), T(2008, 2, 29))),
     ("SELECT ADD_MONTHS('2008-03-31', 1), ADD_MONTHS('2008-04-30', 1), ADD_MONTHS('2008-04-15', -2)", (T(2008, 4, 30), T(2008, 5, 31), T(2008, 2, 15))),
-    ("SELECT DATEADD(minute, 30, '2008-02-28'), DATEADD(week, 1, '2026-01-01'), DATEADD(qtr, 1, '2026-01-31'), DATEADD(y, 1, '2024-02-29')", (T(2008, 2, 28, 0, 30), T(2026, 1, 8), T(2026, 4, 30), T(2025, 2, 28))),
+    ("SELECT DATEADD(minute, 30, '2008-02-28'), DATEADD(week, 1, '2026-01-01'), DATEADD(qtr, 1, '2026-01-31'), DATEADD(y, 1, '2024-02-29')", (T(2008, 2, 28, 0, 30), T(2026, 1, 8), T(2026, 4, 30), T(2025, 3, 1))),
+    ("SELECT DATEADD(month, 12, '2016-02-29'), DATEADD(year, 1, '2016-02-29'), DATEADD(year, 4, '2016-02-29'), DATEADD(year, -1, '2016-02-28')", (T(2017, 2, 28), T(2017, 3, 1), T(2020, 2, 29), T(2015, 2, 28))),
     ("SELECT DATEDIFF(year, '2008-12-31', '2009-01-01'), DATEDIFF(qtr, '1998-07-01', '2008-07-01'), DATEDIFF(month, '2009-01-31', '2009-02-01')", (1, 40, 1)),
     ("SELECT DATEDIFF(hour, '2009-01-01 00:59:59', '2009-01-01 01:00:00'), DATEDIFF(day, '2009-01-02', '2009-01-01'), DATEDIFF(s, '2009-01-01', '2009-01-01 00:01:00.9')", (1, -1, 60)),
     ("SELECT DATE_TRUNC('week', '2026-01-04'::date), DATE_TRUNC('month', '2026-01-31 10:00'::timestamp), DATE_TRUNC('qtr', '2026-06-01'::date)", (T(2025, 12, 29), T(2026, 1, 1), T(2026, 4, 1))),
@@ -143,6 +144,8 @@ QUERIES: list[tuple[str, list[tuple[Any, ...]]]] = [
     ("SELECT MIN(RTRIM(v)), MAX(ts), BOOL_OR(ok), BOOL_AND(ok) FROM t", [("mill", T(2026, 2, 28, 23, 59, 59), True, False)]),
     ("SELECT MEDIAN(value), PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY value), STDDEV_POP(value), VAR_SAMP(value) FROM events", [(2.0, 1.5, 1.0, 2.0)]),
     ("SELECT PERCENTILE_DISC(0.5) WITHIN GROUP (ORDER BY n) FROM (SELECT 1 n UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4) q", [(2,)]),
+    ("SELECT LISTAGG(k, ',') WITHIN GROUP (ORDER BY k DESC), LISTAGG(DISTINCT k, ',') WITHIN GROUP (ORDER BY k) FROM (SELECT 'a' AS k UNION ALL SELECT '' UNION ALL SELECT NULL UNION ALL SELECT 'b') q", [("b,a", "a,b")]),
+    ("SELECT ROUND(CAST(x / 7 AS DECIMAL(18, 6)), 2), TRUNC((x / 7)::decimal(18,6), 2), ROUND(d, 1)::decimal(9,1) FROM t WHERE i = 7", [(D("0.21"), D("0.21"), D("2.5"))]),
     ("SELECT LISTAGG(device_id, ', ') WITHIN GROUP (ORDER BY time DESC), LISTAGG(DISTINCT device_id) WITHIN GROUP (ORDER BY device_id) FROM events", [("b, a, a", "ab")]),
     # Nulls sort as the greatest.
     ("SELECT i FROM t ORDER BY i", [(-7,), (7,), (None,)]),
@@ -279,6 +282,11 @@ FAILURES = [
     ("SELECT POWER(i, 0.5) FROM t WHERE i < 0", "no finite number"),
     ("SELECT EXP(i * 1000) FROM t WHERE i = 7", "no finite number"),
     ("SELECT x::decimal(18,0) FROM t", "CAST of a double precision to numeric"),
+    ("SELECT (x / 7)::decimal(18,6) FROM t", "it has more decimals. Write ROUND"),
+    ("SELECT ROUND(CAST(x - 1.05000000001::float8 AS DECIMAL(18, 6)), 1) FROM t", "too close to call"),
+    ("SELECT TRUNC(CAST(x - 0.50000000001::float8 AS DECIMAL(18, 6)), 0) FROM t", "too close to call"),
+    ("SELECT ('1.55' || LEFT(v, 0))::decimal(5,1) FROM t WHERE i = 7", "no numeric"),
+    ("SELECT LISTAGG(k) FROM (SELECT '  ' AS k UNION ALL SELECT 'a') q", "LISTAGG of a text of blanks"),
     ("SELECT (x + 0.175)::decimal(18,2) FROM t", "CAST of a double precision to numeric"),
     (
         "SELECT (x * 1000000000)::decimal(18,6), (x / 3 + 1234567890)::decimal(18,6) FROM t",
@@ -338,7 +346,8 @@ def test_columns_without_a_name_are_called_as_on_redshift(connection: Any) -> No
         "NVL(i, 0)": "coalesce", "DECODE(i, 7, 1)": "case", "DATEADD(day, 1, ts)": "date_add", "SYSDATE": "timestamp",
         "DATEDIFF(day, ts, dt)": "date_diff", "DATE_PART(day, ts)": "pgdate_part", "EXTRACT(day FROM ts)": "date_part",
         "POSITION('a' IN v)": "position", "CHARINDEX('a', v)": "charindex", "TRIM(LEADING 'x' FROM v)": "ltrim",
-        "CURRENT_DATE": "date", "i::varchar": "i", "MAX(i) OVER ()": "max", "i + 1": "?column?", "TRUNC(SYSDATE)": "trunc",
+        "CURRENT_DATE": "date", "GETDATE()": "timestamp", "LOG(i)": "dlog10", "NULLIF(i, 0)": "i", "5::bool": "bool",
+        "1.5::decimal(4,1)": "numeric", "i::varchar": "i", "MAX(i) OVER ()": "max", "i + 1": "?column?", "TRUNC(SYSDATE)": "trunc",
     }  # fmt: skip
     (statement,) = dialect.translate(f"SELECT {', '.join(called)} FROM t", SCHEMA)
     assert [column.name for column in statement.columns] == list(called.values())

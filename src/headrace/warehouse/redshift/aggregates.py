@@ -137,14 +137,18 @@ def _listagg(call: Call) -> Value:
         raise Refused("LISTAGG takes a separator that is written out.", "Write LISTAGG(x, ', ').")
     if call.is_distinct and any(ordered.sql != value.sql for ordered, _ in call.order):
         raise Refused("LISTAGG(DISTINCT x) is ordered by x alone.", "Write WITHIN GROUP (ORDER BY x).")
-    order = ", ".join(f"{sorted_by(ordered)} {direction}" for ordered, direction in call.order)
-    if not call.is_distinct:
-        inner = f"{value.sql}, {text_sql(separator)}{' ORDER BY ' + order if order else ''}"
-        return Value(f"string_agg({inner}){OVER}", VARCHAR)
-    order = f" ORDER BY {value.sql} {call.order[0][1]}" if call.order else ""
-    taken = f"string_agg(DISTINCT {value.sql}, {text_sql(separator)}{order}){OVER}"
-    fails = failing(f"bool_or({ends_blank(value.sql)})", blank_problem("LISTAGG(DISTINCT …)"), taken)
-    return Value(f"({fails})", VARCHAR)
+    taken = f"nullif({value.sql}, '')"  # empty texts are left out, as NULL is
+    if call.is_distinct:
+        order = f" ORDER BY {taken} {call.order[0][1]}" if call.order else ""
+        listed = f"string_agg(DISTINCT {taken}, {text_sql(separator)}{order}){OVER}"
+        doubtful, problem = ends_blank(value.sql), blank_problem("LISTAGG(DISTINCT …)")
+    else:
+        keys = ", ".join(f"{sorted_by(ordered)} {direction}" for ordered, direction in call.order)
+        order = f" ORDER BY {keys}" if keys else ""
+        listed = f"string_agg({taken}, {text_sql(separator)}{order}){OVER}"
+        doubtful = f"trim({value.sql}, ' ') = '' AND {value.sql} <> ''"
+        problem = "LISTAGG of a text of blanks: whether it is left out, as an empty one is, is open. Use RTRIM(x)."
+    return Value(f"({failing(f'bool_or({doubtful}){OVER}', problem, listed)})", VARCHAR)
 
 
 def _ranking(kind: Type, sql: str = "") -> Handler:

@@ -1,5 +1,6 @@
 """CAST and `::`: which conversions mean the same on Redshift and DuckDB, and what to write instead of others. Pure."""
 
+import re
 from typing import Any
 
 from headrace.warehouse.redshift import types
@@ -57,7 +58,7 @@ _VARCHARS = ("VARCHAR", "NVARCHAR")
 BYTES_MAX = 65_535
 BYTES_DEFAULT = 256  # of a VARCHAR column that says no size
 _WHOLE = r" *[+-]?[0-9]+ *"
-_DECIMAL = r" *[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+) *"
+_CONSTANT = re.compile(r"(?:\(- )?CAST\([0-9.]+ AS DECIMAL\(\d+,\d+\)\)\)?")  # which is rounded
 _FLOAT = r" *[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})? *"
 
 
@@ -107,6 +108,11 @@ def cast(value: Value, kind: Type, bytes_max: int | None) -> Value:
         return _to_numeric(value, kind)
     plain = Value(f"CAST({value.sql} AS {kind.duckdb})", kind)
     if types.is_number(value.type) and types.is_number(kind):
+        if kind.name == "numeric" and _loses_decimals(value, kind):
+            raise Refused(
+                f"CAST of {value.type} to {kind}: that explicit casts round or cut is not documented.",
+                f"Say which: ROUND(x, {kind.scale}) or TRUNC(x, {kind.scale}).",
+            )
         if kind in INTEGERS and not _is_whole(value):
             raise Refused(
                 f"CAST of {value.type} to {kind}: whether halves are rounded or cut is not documented.",
@@ -121,16 +127,39 @@ def cast(value: Value, kind: Type, bytes_max: int | None) -> Value:
 
 
 def _to_numeric(value: Value, kind: Type) -> Value:
-    """Convert a double; an error where what is cut off is as good as a half, or more digits are kept than it has."""
+    """Convert a double that has no more decimals: Redshift says that explicit casts don't round, not that they cut."""
     if value.type == REAL:
         raise Refused(f"CAST of real to {kind}: engines differ in the digits.", "CAST it to DOUBLE PRECISION first.")
-    scaled = f"({value.sql} * 1e{kind.scale})"
-    doubtful = (
-        f"abs(abs({scaled} % 1) - 0.5) <= abs({scaled}) * 1e-15 AND ({value.sql} % 1 <> 0 OR abs({value.sql}) >= 1e15)"
-    )
-    problem = f"CAST of a double precision to {kind}: engines round the last digit differently. Cast to more or fewer."
-    sql = failing(doubtful, problem, f"CAST({value.sql} AS {kind.duckdb})")
+    problem = f"CAST of a double precision to {kind}: it has more decimals. Write ROUND(CAST(x AS {kind}), n), n below."
+    sql = failing(f"{has_more(value, kind)} OR {_is_long(value, kind)}", problem, f"CAST({value.sql} AS {kind.duckdb})")
     return Value(f"({sql})", kind, is_whole=_is_whole(value))
+
+
+def _loses_decimals(value: Value, kind: Type) -> bool:
+    """Tell whether a numeric type keeps fewer decimals than a value may have; written numbers are rounded."""
+    return types.as_numeric(value.type).scale > kind.scale and not _CONSTANT.fullmatch(value.sql)
+
+
+def _is_long(value: Value, kind: Type) -> str:
+    """Return whether a double has more digits than are sure: 15, but for whole numbers' zeros."""
+    return f"(abs({value.sql}) >= 1e{15 - kind.scale} AND ({value.sql} % 1 <> 0 OR abs({value.sql}) >= 1e15))"
+
+
+def has_more(value: Value, kind: Type) -> str:
+    """Return whether a double has more decimals than a numeric type, but for what its own digits are worth."""
+    scaled = f"({value.sql} * 1e{kind.scale})"
+    return f"abs({scaled} - round({scaled})) > abs({scaled}) * 1e-15"
+
+
+def rounded(value: Value, kind: Type, name: str, places: int) -> str:
+    """Return ROUND or TRUNC of a double cast to numeric: an error where it matters whether the cast rounds or cuts."""
+    fraction = f"abs(abs(({value.sql} * 1e{places}) % 1) - 0.5)"
+    near = (
+        f"{fraction} <= 1e{places - kind.scale}" if name == "round" else f"0.5 - {fraction} <= 1e{places - kind.scale}"
+    )
+    problem = f"{name.upper()} of a double precision as {kind}: it is too close to call. Cast it to more decimals."
+    plain = f"{name}(CAST({value.sql} AS {kind.duckdb}), {places})"
+    return f"({failing(f'({has_more(value, kind)} AND {near}) OR {_is_long(value, kind)}', problem, plain)})"
 
 
 def _is_whole(value: Value) -> bool:
@@ -141,7 +170,7 @@ def _to_text(value: Value, bytes_max: int | None) -> Value:
     if value.type in FLOATS:
         raise Refused(
             f"CAST of {value.type} to VARCHAR: engines spell such numbers differently.",
-            "Say how many decimals: CAST(CAST(x AS DECIMAL(18, 3)) AS VARCHAR).",
+            "Say how many decimals: CAST(ROUND(CAST(x AS DECIMAL(18, 6)), 3) AS VARCHAR).",
         )
     if value.type == TIMESTAMP:
         raise Refused(
@@ -192,7 +221,8 @@ def _from_text(value: Value, kind: Type) -> Value:
             BOOLEAN,
         )
     patterns = {DATE: DATE_TEXT, TIMESTAMP: TIMESTAMP_TEXT, REAL: _FLOAT, DOUBLE: _FLOAT}
-    pattern = patterns.get(kind, _WHOLE if kind in INTEGERS else _DECIMAL)
+    decimals = rf" *[+-]?([0-9]+(\.[0-9]{{0,{kind.scale}}}0*)?|\.[0-9]{{1,{max(kind.scale, 1)}}}0*) *"
+    pattern = patterns.get(kind, _WHOLE if kind in INTEGERS else decimals)
     text = trimmed if types.is_number(kind) else value.sql
     message = f"A text is no {kind}."
     checked = failing(f"NOT regexp_full_match({value.sql}, {text_sql(pattern)})", message, text)

@@ -35,7 +35,12 @@ def _today(_: Call) -> Value:
 def _dateadd(call: Call) -> Value:
     part = dates.part_of(call.nodes[0], dates.PARTS, call.title)
     count = as_integer(call.value(1), call.title)
-    return Value(dates.shifted(_time(call, 2), part, count.sql), TIMESTAMP)
+    time = _time(call, 2)
+    moved = dates.shifted(time, part, count.sql)
+    if part == "year":  # from February 29 to March 1, where a month's end stays one with DATEADD of months
+        leaps = f"month({time.sql}) = 2 AND day({time.sql}) = 29 AND day({moved}) = 28"
+        moved = f"(CASE WHEN {leaps} THEN {moved} + to_days(1) ELSE {moved} END)"
+    return Value(moved, TIMESTAMP)
 
 
 def _datediff(call: Call) -> Value:
@@ -87,7 +92,8 @@ def _to_char(call: Call) -> Value:
     value, pattern = call.value(0), call.value(1).literal
     if value.type not in (TIMESTAMP, DATE):
         raise Refused(
-            f"TO_CHAR of {value.type} is not supported.", "Use CAST(CAST(x AS DECIMAL(18, 2)) AS VARCHAR) for numbers."
+            f"TO_CHAR of {value.type} is not supported.",
+            "Use CAST(ROUND(CAST(x AS DECIMAL(18, 6)), 2) AS VARCHAR) for numbers.",
         )
     if pattern is None:
         raise Refused("TO_CHAR takes a format that is written out.", "Write TO_CHAR(t, 'YYYY-MM-DD').")

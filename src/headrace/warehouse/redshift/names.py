@@ -13,7 +13,12 @@ DATABASES = ("headrace", "dev")
 # What a column of a function is called, where it isn't the function's name.
 _TITLES = {
     "nvl": "coalesce", "decode": "case", "dateadd": "date_add", "datediff": "date_diff", "date_part": "pgdate_part",
-    "sysdate": "timestamp", "current_date": "date",
+    "sysdate": "timestamp", "getdate": "timestamp", "current_date": "date", "log": "dlog10",
+}  # fmt: skip
+# And what a column is called that is a conversion of what has no name.
+_TYPES = {
+    "SMALLINT": "int2", "INT": "int4", "BIGINT": "int8", "DECIMAL": "numeric", "FLOAT": "float4", "DOUBLE": "float8",
+    "BOOLEAN": "bool", "VARCHAR": "varchar", "NVARCHAR": "varchar", "DATE": "date", "TIMESTAMP": "timestamp",
 }  # fmt: skip
 
 
@@ -128,11 +133,14 @@ def name_of(node: Any) -> str:
     kind = type(node).__name__
     if kind == "Column":
         return folded(node.this)
-    if kind in ("Paren", "Cast", "WithinGroup", "Window", "IgnoreNulls"):
+    if kind in ("Paren", "WithinGroup", "Window", "IgnoreNulls"):
         return name_of(node.this)
+    if kind == "Cast":
+        inner = name_of(node.this)
+        return _TYPES.get(getattr(node.args["to"].this, "name", ""), inner) if inner in ("?column?", "case") else inner
     if kind == "Anonymous":
         name = folded(node.this if isinstance(node.this, str) else node.this.name)
-        return name_of(node.expressions[0]) if name == "approximate" else _TITLES.get(name, name)
+        return name_of(node.expressions[0]) if name in ("approximate", "nullif") else _TITLES.get(name, name)
     if kind == "Trim":
         return {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position") or "").upper(), "btrim")
     return {

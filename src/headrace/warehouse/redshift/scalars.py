@@ -4,7 +4,7 @@ A function is here because what it gives was compared with what Redshift's docum
 is open are refused, or are an error when a value turns out to be one.
 """
 
-from headrace.warehouse.redshift import types
+from headrace.warehouse.redshift import casts, types
 from headrace.warehouse.redshift.expressions import Call, Handler
 from headrace.warehouse.redshift.operators import number_sql, unblanked
 from headrace.warehouse.redshift.patterns import matches_nothing, regular_expression
@@ -204,6 +204,10 @@ def _rounded(call: Call) -> Value:
     """ROUND and TRUNC to decimals: of numerics, whose halves go away from zero."""
     value = _number(call, 0)
     places = call.value(1).number if len(call.nodes) > 1 else 0
+    name = "round" if call.name == "round" else "trunc"
+    cast, double = call.nodes[0], None
+    if type(cast).__name__ == "Cast" and value.type.name == "numeric":
+        double = call.expressions.value(cast.this)
     if places is None:
         raise Refused(f"{call.title} takes a number of decimals that is written out.", f"Write {call.title}(x, 2).")
     if value.type in INTEGERS and places >= 0:
@@ -215,10 +219,12 @@ def _rounded(call: Call) -> Value:
         )
     if places >= value.type.scale:
         return value
-    name = "round" if call.name == "round" else "trunc"
     digits = value.type.precision - value.type.scale + places + (1 if name == "round" else 0)
     kind = types.numeric(max(digits, 1), places, call.title)
-    return Value(f"CAST({name}({value.sql}, {places}) AS {kind.duckdb})", kind, is_whole=places == 0)
+    sql = f"{name}({value.sql}, {places})"
+    if double is not None and double.type == DOUBLE:
+        sql = casts.rounded(double, value.type, name, places)
+    return Value(f"CAST({sql} AS {kind.duckdb})", kind, is_whole=places == 0)
 
 
 def _sign(call: Call) -> Value:
