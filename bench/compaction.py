@@ -8,8 +8,8 @@ as they do at most times; they and plain DuckDB take turns. Beside it, the senso
 
 The verifier compares count and sum of every device and hour with what was generated.
 
-With --events 50000000 it takes some ten minutes, most of them to generate the events, 6 GB of memory and 10 GB of disk
-under `.bench/`: what does not fit in memory is sorted there.
+With --events 50000000 most of the time goes to generating the events. DuckDB compacts them within 4 GB of memory, and
+sorts on the disk, under `.bench/`, what does not fit.
 """
 
 import argparse

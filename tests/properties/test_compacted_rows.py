@@ -111,8 +111,9 @@ class Both:
         self.number += 1
         bucket = LocalBucket(self.folder / f"bucket-{self.number}")
         place = iter(range(10**6))
-        for batch in batches:
-            records = [lambda_record(data, key, number=next(place)) for data, key in zip(batch, keys, strict=False)]
+        for shard, batch in enumerate(batches):
+            sent = zip(batch, keys, strict=False)
+            records = [lambda_record(data, key, number=next(place), shard=shard) for data, key in sent]
             for key, body in raw.objects(records):
                 bucket.put(key, body)
         taken = [info.key for info in bucket.list()]
