@@ -324,7 +324,8 @@ def test_a_device_api_that_fails_is_said(fake: FakeBackend, ask: Any) -> None:
     fake.functions["device_api"] = device_api(b"7")
     assert "answered no JSON object" in ask("latest", "d1").stderr
     del fake.functions["device_api"]
-    assert "Function not found: device_api" in ask("latest", "d1").stderr
+    told = ask("latest", "d1").stderr
+    assert "There is no function device_api, which answers this" in told and "headrace init" in told
 
 
 # --- invoke

@@ -70,7 +70,13 @@ def device_api(backend: Backend | Deployed, operation: str, device: str, **param
         payload = msgspec.json.encode(wanted)
     except UnicodeEncodeError as error:
         raise UsageError("An argument is not UTF-8.", "Check the terminal's encoding (locale).") from error
-    answer = invoke(backend, DEVICE_API, payload)
+    try:
+        answer = invoke(backend, DEVICE_API, payload)
+    except NotFound:
+        raise NotFound(
+            f"There is no function {DEVICE_API}, which answers this.",
+            "Declare it as the project of `headrace init` does.",
+        ) from None
     return checked_answer(answer.payload, answer.error)
 
 

@@ -53,7 +53,10 @@ class Backend:
         """Ask `device_api` by invoke; what it refuses raises with its message."""
         content = msgspec.json.encode({"operation": operation, "device_id": device, **parameters})
         path = f"/2015-03-31/functions/{DEVICE_API}/invocations"
-        answer = msgspec.json.decode(await self._exchange("POST", path, content=content, timeout=READING_S_MAX))
+        try:
+            answer = msgspec.json.decode(await self._exchange("POST", path, content=content, timeout=READING_S_MAX))
+        except NotFound:
+            raise HeadraceError(f"The template has no function {DEVICE_API}, which answers this.") from None
         if not isinstance(answer, dict):
             raise HeadraceError(f"{DEVICE_API} answered no JSON object.", f"See its log: headrace logs {DEVICE_API}")
         if "errorMessage" in answer:
