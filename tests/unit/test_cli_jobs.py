@@ -95,6 +95,16 @@ def test_a_run_is_asked_for_with_days_engine_and_parameters(jobs: Jobs) -> None:
     assert "cancelled" in jobs.cli("cancel", "hourly").stdout
 
 
+def test_what_a_run_passed_over_is_pointed_at(jobs: Jobs) -> None:
+    for problems in (0, 2):
+        made = jobs.server.run(Asked("hourly"))
+        transitions.begin(made, made.created_ms)
+        transitions.succeed(made, {"objects": 3, "problems": problems}, made.created_ms + 1_000)
+        shown = jobs.cli("show", made.id).stdout
+        assert f"  objects 3, problems {problems}" in shown
+        assert (f"SOME WAS PASSED OVER: headrace jobs logs {made.id}" in shown) is bool(problems)
+
+
 def test_a_failed_run_is_shown_with_what_to_do(jobs: Jobs) -> None:
     made = jobs.failed()
     shown = jobs.cli("show", made.id).stdout

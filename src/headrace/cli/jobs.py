@@ -174,6 +174,8 @@ def _story(run: dict[str, Any]) -> str:
         lines.append(f"  next attempt at {_time(run['due_ms'])}")
     if run["result"]:
         lines.append("  " + ", ".join(f"{name} {value:,}" for name, value in run["result"].items()))
+        if run["result"].get("problems"):
+            lines.append(f"  SOME WAS PASSED OVER: headrace jobs logs {run['id']}")
     return "\n".join(lines)
 
 

@@ -138,7 +138,8 @@ def built_in(layout: Layout, system: System) -> dict[str, BuiltIn]:
         for problem in summary.problems:
             say(problem)
         found = msgspec.structs.asdict(summary)
-        return {name: value for name, value in found.items() if isinstance(value, int)}
+        numbers = {name: value for name, value in found.items() if isinstance(value, int)}
+        return {**numbers, "problems": len(summary.problems)}
 
     def bills(run: Run, say: work.Say) -> dict[str, Any]:
         return bill_closing.run(bill_site(layout, system, lambda: compact(run, say)), run, say)
