@@ -19,6 +19,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -26,6 +27,9 @@ from headrace import errors, process, rpc
 from headrace.settings import Layout
 from headrace.system import System
 from headrace.timekeeping import Timekeeper
+
+if TYPE_CHECKING:
+    from headrace.gateway.admin import Admin
 
 BOOKS_S_MAX = 3.0  # at a start, for the gateway to open the streams
 
@@ -55,10 +59,7 @@ def listening() -> socket.socket:
 
 async def gateway() -> Stop:
     """Start the gateway."""
-    from headrace.archive.local import LocalBucket
-    from headrace.archive.union import UnionBucket
     from headrace.gateway import http
-    from headrace.gateway.admin import Admin
     from headrace.gateway.console import Console
     from headrace.gateway.origin import Guard, is_loopback
     from headrace.gateway.router import Router
@@ -79,24 +80,11 @@ async def gateway() -> Stop:
     process.raise_file_limit()
     layout, system = layout_and_system()
     streams = Streams.open(layout.streams, system.streams, enforce_limits=enforce_limits())
-    archives = {bucket.name: LocalBucket(layout.buckets / bucket.name) for bucket in system.buckets}
     runtime = rpc.AsyncClient(layout.runtime_socket)
     functions = Lambda(runtime, system, os.environ["HEADRACE_ENDPOINT"])
     timekeeper = Timekeeper(layout.clock, writer=True)
     status = Status(layout, system, streams, timekeeper)
     lifecycle = Lifecycle(layout, system, timekeeper, restore_speed=restore_speed())
-
-    async def replay(function: str, payload: bytes) -> tuple[bool, str | None]:
-        answer = await runtime.call("replay", {"function": function, "payload": payload})
-        return rpc.decode(answer, type=tuple[bool, str | None])
-
-    admin = Admin(
-        layout,
-        [function.name for function in system.functions],
-        failures=UnionBucket([LocalBucket(layout.buckets / name) for name in system.failures_buckets]),
-        archive=archives.get(system.archive_bucket),
-        replay=replay,
-    )
     metrics = cloudwatch.CloudWatchApi(rpc.AsyncClient(layout.metrics_socket))
     archive_sql = ArchiveSql(layout)
     warehouse = redshift_data.RedshiftDataApi(rpc.AsyncClient(layout.warehouse_socket))
@@ -112,7 +100,7 @@ async def gateway() -> Stop:
             *Devices(layout, system).paths(),
             *archive_sql.paths(),
             *Bills(layout).paths(),
-            *admin.paths(),
+            *_admin(layout, system, runtime).paths(),
             *lifecycle.paths(),
             *metrics.paths(),
             *JobsApi(rpc.AsyncClient(layout.jobs_socket)).paths(),
@@ -141,6 +129,26 @@ async def gateway() -> Stop:
         await streams.close()
 
     return stop
+
+
+def _admin(layout: Layout, system: System, runtime: rpc.AsyncClient) -> "Admin":
+    """Return the gateway's handlers over buckets and logs."""
+    from headrace.archive.local import LocalBucket
+    from headrace.archive.union import UnionBucket
+    from headrace.gateway.admin import Admin
+
+    async def replay(function: str, payload: bytes) -> tuple[bool, str | None]:
+        answer = await runtime.call("replay", {"function": function, "payload": payload})
+        return rpc.decode(answer, type=tuple[bool, str | None])
+
+    archives = [bucket.name for bucket in system.buckets if bucket.name == system.archive_bucket]
+    return Admin(
+        layout,
+        [function.name for function in system.functions],
+        failures=UnionBucket([LocalBucket(layout.buckets / name) for name in system.failures_buckets]),
+        archive=LocalBucket(layout.buckets / archives[0]) if archives else None,
+        replay=replay,
+    )
 
 
 async def console() -> Stop:
