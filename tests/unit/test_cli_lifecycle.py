@@ -93,6 +93,15 @@ def test_a_plan_says_what_goes_when_in_objects_bytes_and_money(house: House) -> 
     assert wrong.exit_code == 2 and "2027-01-31" in wrong.stderr
 
 
+def test_a_plan_tells_why_small_objects_stay(house: House) -> None:
+    house.put("raw/a", 3)
+    house.put("events/a", 89, size=1000)
+    text = house.ask("lifecycle", "plan", "--at", "2028-01-01").stdout
+    assert "0 objects (0 B) change class" in text and "objects under 128 KB change no class" in text
+    house.put("events/b", 89)
+    assert "128 KB" not in house.ask("lifecycle", "plan", "--at", "2028-01-01").stdout
+
+
 def test_a_run_does_it_and_the_log_tells_it(house: House) -> None:
     assert house.ask("lifecycle", "log").stdout == "no rule has moved or deleted anything yet\n"
     assert house.ask("lifecycle", "run").stdout == "archive: nothing to do\n"

@@ -45,6 +45,8 @@ def plan_command(backend: Backend, at: str | None, as_json: bool) -> None:
     gone = [step for step in plan["steps"] if step["to"] is None]
     moved = [step for step in plan["steps"] if step["to"] is not None]
     click.echo(f"\nuntil {until}: {_total(moved)} change class, {_total(gone)} are deleted")
+    if not moved:
+        click.echo("objects under 128 KB change no class, unless their bucket or rule says so")
     prices = plan["prices"]
     note = "" if all(step["sourced"] for step in plan["steps"]) else "; * marks a price without a source"
     click.echo(f"prices of {prices['region']}, {prices['date']}{note}")
