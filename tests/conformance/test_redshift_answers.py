@@ -200,6 +200,7 @@ QUERIES: list[tuple[str, list[tuple[Any, ...]]]] = [
     ("SELECT DISTINCT device_id FROM events ORDER BY device_id", [("a",), ("b",)]),
     # Windows.
     ("SELECT i, SUM(i) OVER (ORDER BY i ROWS UNBOUNDED PRECEDING) FROM t ORDER BY 1", [(-7, -7), (7, 0), (None, 0)]),
+    ("SELECT i, SUM(i) OVER (ORDER BY i ROWS UNBOUNDED FOLLOWING), COUNT(*) OVER (ORDER BY i ROWS 1 PRECEDING) FROM t ORDER BY 1", [(-7, 0, 1), (7, 7, 2), (None, None, 2)]),
     ("SELECT time, LAG(value) OVER (ORDER BY time), LEAD(device_id, 1) OVER (PARTITION BY device_id ORDER BY time) FROM events ORDER BY 1", [(T(2026, 1, 1), None, "a"), (T(2026, 1, 1, 0, 30), 1.0, None), (T(2026, 1, 1, 1), 3.0, None)]),
     ("SELECT LAST_VALUE(value IGNORE NULLS) OVER (ORDER BY time ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) FROM events ORDER BY time", [(1.0,), (3.0,), (3.0,)]),
     ("SELECT device_id FROM events QUALIFY ROW_NUMBER() OVER (PARTITION BY device_id ORDER BY time DESC) = 1 ORDER BY 1", [("a",), ("b",)]),

@@ -198,6 +198,8 @@ def _frame(node: Any, call: Call, is_ordered: bool) -> list[str]:
         raise Refused("A frame needs an ORDER BY.", "Write OVER (ORDER BY … ROWS …).")
     start = _bound(spec.args.get("start"), spec.args.get("start_side"))
     end = _bound(spec.args.get("end") or "CURRENT ROW", spec.args.get("end_side"))
+    if spec.args.get("end") is None and start.endswith("FOLLOWING"):  # from the row on
+        start, end = end, start
     return [f"ROWS BETWEEN {start} AND {end}"]
 
 

@@ -131,7 +131,9 @@ def _to_numeric(value: Value, kind: Type) -> Value:
     if value.type == REAL:
         raise Refused(f"CAST of real to {kind}: engines differ in the digits.", "CAST it to DOUBLE PRECISION first.")
     problem = f"CAST of a double precision to {kind}: it has more decimals. Write ROUND(CAST(x AS {kind}), n), n below."
-    sql = failing(f"{has_more(value, kind)} OR {_is_long(value, kind)}", problem, f"CAST({value.sql} AS {kind.duckdb})")
+    sql = failing(
+        f"{_has_more(value, kind)} OR {_is_long(value, kind)}", problem, f"CAST({value.sql} AS {kind.duckdb})"
+    )
     return Value(f"({sql})", kind, is_whole=_is_whole(value))
 
 
@@ -145,7 +147,7 @@ def _is_long(value: Value, kind: Type) -> str:
     return f"(abs({value.sql}) >= 1e{15 - kind.scale} AND ({value.sql} % 1 <> 0 OR abs({value.sql}) >= 1e15))"
 
 
-def has_more(value: Value, kind: Type) -> str:
+def _has_more(value: Value, kind: Type) -> str:
     """Return whether a double has more decimals than a numeric type, but for what its own digits are worth."""
     scaled = f"({value.sql} * 1e{kind.scale})"
     return f"abs({scaled} - round({scaled})) > abs({scaled}) * 1e-15"
@@ -159,7 +161,7 @@ def rounded(value: Value, kind: Type, name: str, places: int) -> str:
     )
     problem = f"{name.upper()} of a double precision as {kind}: it is too close to call. Cast it to more decimals."
     plain = f"{name}(CAST({value.sql} AS {kind.duckdb}), {places})"
-    return f"({failing(f'({has_more(value, kind)} AND {near}) OR {_is_long(value, kind)}', problem, plain)})"
+    return f"({failing(f'({_has_more(value, kind)} AND {near}) OR {_is_long(value, kind)}', problem, plain)})"
 
 
 def _is_whole(value: Value) -> bool:
