@@ -120,13 +120,13 @@ class _Step:
             mine.check()
             return bill_closing.close(site, asked, month, site.places.book(), _say)
 
-    def _alone(self, name: str, month: date | None) -> dict[str, Any]:
-        """Compute a report under its own lease; with a month, that one whether it has changed or not."""
+    def _alone(self, name: str, span: bill_closing.Span | None) -> dict[str, Any]:
+        """Compute a report under its own lease; with months, those whether they have changed or not."""
         with lease.held(self._exchange, name, duration_s=self._asked.lease_s) as mine:
             path = self._reports().get(name)
             if path is None:
                 raise NotFound(f"There is no report {name}.sql, which bills are made of.", "Put it with the others.")
-            return self._report(reports.load(path), mine, month)
+            return self._report(reports.load(path), mine, span)
 
     def _bill_site(self) -> bill_closing.Site:
         """Return where bills are closed: the archive's objects are copied here to be read."""
@@ -156,7 +156,9 @@ class _Step:
                 _say(f"{day} is left as it is: some of its files are cold")
         return self._holding
 
-    def _report(self, found: reports.Report, mine: lease.Lease, month: date | None = None) -> dict[str, Any]:
+    def _report(
+        self, found: reports.Report, mine: lease.Lease, span: bill_closing.Span | None = None
+    ) -> dict[str, Any]:
         asked = self._asked
         setting = report.Setting(
             self._source,
@@ -169,13 +171,13 @@ class _Step:
             lambda: billing.load(self._folder / "reports"),
             asked.memory_mb,
         )
-        run = self._run(found.name, _known(found, asked), month)
+        run = self._run(found.name, _known(found, asked), span)
         return report.run(found, setting, mine, run, _today(), self._folder)
 
-    def _run(self, job: str, parameters: dict[str, reports.Value], month: date | None) -> Run:
-        """Return what a job is asked for: the days of the step's arguments, or a month."""
+    def _run(self, job: str, parameters: dict[str, reports.Value], span: bill_closing.Span | None) -> Run:
+        """Return what a job is asked for: the days of the step's arguments, or months."""
         asked, now_ms = self._asked, clock.now_ms()
-        first, last = (month, month) if month else (asked.first, asked.last)
+        first, last = span or (asked.first, asked.last)
         return Run(
             f"{job}-{now_ms}",
             job,

@@ -32,6 +32,7 @@ from headrace.operations.bill_rows import MONTHLY, USAGE, Manifest
 from headrace.table.base import ITEM_BYTES_MAX, Item
 
 CLOSE, SHOW = "close", "month"
+Span = tuple[date, date]  # months by their first days: from one to another, both included
 _TEXTS = ("tariffs", "tenants")
 
 
@@ -111,19 +112,19 @@ def check_closable(site: Site, month: date, book: Book) -> None:
         )
 
 
-def update(site: Site, asked: Run, name: str, month: date | None, say: Say) -> dict[str, Any]:
-    """Bring a report up to date, or compute one month of it whether that changed or not. The caller has its lock."""
+def update(site: Site, asked: Run, name: str, span: Span | None, say: Say) -> dict[str, Any]:
+    """Bring a report up to date, or compute some months of it whether they changed or not. The caller has its lock."""
     path = report.files(site.reports).get(name)
     if path is None:
         raise NotFound(f"There is no report {name}.sql, which bills are made of.", f"Copy it to {site.reports}.")
-    first = month.isoformat() if month else None
+    first, last = (each.isoformat() for each in span) if span else (None, None)
     settings = msgspec.structs.replace(asked.settings, parameters={})
-    part = msgspec.structs.replace(asked, job=name, first=first, last=first, settings=settings)
+    part = msgspec.structs.replace(asked, job=name, first=first, last=last, settings=settings)
     today = datetime.fromtimestamp(site.now_ms() / 1000, UTC).date()
     return work.run_report(report.load(path), part, Folder(site.jobs, name), site.places, today, say)
 
 
-def missing(site: Site, book: Book, month: date | None = None) -> list[date]:
+def missing(site: Site, book: Book, month: date | None = None) -> list[Span]:
     """Return the months to compute whatever has changed: those that have no object, and ought to.
 
     One that was closed, and one that passed without an event since billing has begun: minimums are due all the same;
@@ -137,7 +138,11 @@ def missing(site: Site, book: Book, month: date | None = None) -> list[date]:
         begun = {*closed, *(day.replace(day=1) for day in bill_rows.computed(bucket, USAGE))}
         wanted |= set(days.within(min((each for each in begun if each >= held), default=now), now))
         wanted |= {month} if month is not None and held <= month <= now else set()
-    return sorted(wanted - bill_rows.computed(bucket, MONTHLY).keys())
+    spans: list[Span] = []
+    for each in sorted(wanted - bill_rows.computed(bucket, MONTHLY).keys()):
+        follows = spans and months.following(spans[-1][1]) == each
+        spans.append((spans.pop()[0] if follows else each, each))
+    return spans
 
 
 def _freeze(site: Site, asked: Run, month: date, book: Book) -> Manifest:
