@@ -15,10 +15,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from headrace import aio, clock
+from headrace import clock
 from headrace.disk import DISK, Disk, OsFile, locked, make_folder, storage_error
 from headrace.errors import HeadraceError, StorageError, Throttled, UsageError
-from headrace.stream import recovery, segment
+from headrace.stream import aio, recovery, segment
 from headrace.stream.board import FILE as BOARD_FILE
 from headrace.stream.board import Board
 from headrace.stream.segment import Damage, Part

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from headrace import aio
 from headrace.disk import DISK
 from headrace.errors import StorageError
+from headrace.stream import aio
 from headrace.stream.log import Log
 from headrace.stream.reader import Reader
 from support.loop import in_loop
