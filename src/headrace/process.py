@@ -78,7 +78,8 @@ def run(serve: Callable[[], Awaitable[Callable[[], Awaitable[None]]]]) -> int:
     try:
         uvloop.run(life())
     except errors.HeadraceError as error:
-        print(error, file=sys.stderr, flush=True)  # noqa: T201
+        with contextlib.suppress(OSError):  # its log may be on the disk that is full
+            print(error, file=sys.stderr, flush=True)  # noqa: T201
         _report(msgspec.json.encode(rpc.describe(error)))
         return error.exit_code
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from headrace.settings import Layout
 from headrace.table.base import Item
 from headrace.table.local import LocalTable
 from support.backend import ROOT, Backend, backend
@@ -121,7 +122,7 @@ def test_a_device_s_tenant_is_the_one_of_now(tmp_path: Path) -> None:
         assert [each["device_id"] for each in devices(running, "list", "--unregistered")] == ["a", "b", "c"]
         devices(running, "add", "a")
         devices(running, "add", "b")
-        with contextlib.closing(LocalTable.connect("events", running.data / "run" / "table.sock")) as table:
+        with contextlib.closing(LocalTable.connect("events", Layout(running.data).table_socket)) as table:
             table.put([Item("tenant#acme", "bill#2026-10", b"{}")])  # no device
         assert [each["device_id"] for each in devices(running, "list", "--unregistered")] == ["c"]
         shown = devices(running, "show", "a")

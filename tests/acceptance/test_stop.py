@@ -1,4 +1,4 @@
-"""A stop at any moment, the start included, leaves nothing behind that works on the data."""
+"""A stop at any moment, the start included, leaves nothing behind that works on the data; no other end is one."""
 
 import os
 import signal
@@ -22,3 +22,21 @@ def test_a_stop_during_the_start(tmp_path: Path, started: str) -> None:
     assert up.stop() == 0, up.output()
     assert [child for child in children if child.is_running() and "headrace.app" in command_line(child)] == []
     assert not any(is_locked(lock) for lock in tmp_path.rglob("*lock"))
+
+
+def test_an_output_that_takes_nothing_ends_nothing(tmp_path: Path) -> None:
+    """As a file on a full disk, or a terminal that was closed."""
+    up = Backend(tmp_path / "data")
+    with Path("/dev/full").open("w") as full:
+        process = up.spawn(full)
+        try:
+            wait_until(lambda: up.get("/_headrace/health")["ready"], 40)
+            (table,) = up.pids("headrace.app table")
+            os.kill(table, signal.SIGKILL)
+            wait_until(lambda: up.pids("headrace.app table") not in ([], [table]), 30)
+            wait_until(lambda: up.get("/_headrace/health")["ready"], 30)
+            assert "table ended (signal SIGKILL)" in (up.data / "logs" / "supervisor.log").read_text()
+            assert process.poll() is None
+        finally:
+            process.terminate()
+            process.wait(30)

@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -55,10 +55,10 @@ class Backend:
         self.process: subprocess.Popen[str]
         self.start_s = 0.0
 
-    def spawn(self) -> subprocess.Popen[str]:
-        """Start it without waiting until it is ready."""
+    def spawn(self, output: IO[str] | None = None) -> subprocess.Popen[str]:
+        """Start it without waiting until it is ready; it prints to `output`, else to what `output()` reads."""
         self.data.parent.mkdir(parents=True, exist_ok=True)
-        self._output = (self.data.parent / f"{self.data.name}.up.log").open("a+")
+        self._output = output or (self.data.parent / f"{self.data.name}.up.log").open("a+")
         self.process = subprocess.Popen(
             self._command,
             stdout=self._output,

@@ -200,8 +200,9 @@ class Supervisor:
     def say(self, text: str) -> None:
         """Print a line with the time, and keep it in the supervisor's log."""
         line = f"{clock.rfc3339_ms(clock.now_ms())} {text}"
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
-        # A disk that refuses the line must not end the one process that keeps the others running.
+        # A full disk or a closed terminal must not end the one process that keeps the others running.
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
         with contextlib.suppress(OSError), (self.layout.logs / "supervisor.log").open("a") as log:
             log.write(line + "\n")
 
@@ -237,8 +238,9 @@ def run(
             if not supervisor.start():
                 return 0
             url = _url(listener)
-            print(_banner(system, data, cold, path, url))  # noqa: T201
-            print(f"ready in {clock.monotonic_s() - began_s:.1f} s at {url}", flush=True)  # noqa: T201
+            with contextlib.suppress(OSError):
+                print(_banner(system, data, cold, path, url))  # noqa: T201
+                print(f"ready in {clock.monotonic_s() - began_s:.1f} s at {url}", flush=True)  # noqa: T201
             import_errors.watch(layout.runtime_socket, supervisor.say)
             if watch:
                 code_watch.watch(system, path.resolve(), layout.runtime_socket, supervisor.say)
