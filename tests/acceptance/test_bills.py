@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psutil
 import pytest
 
 from headrace.billing import tariffs, tenants
@@ -93,7 +94,7 @@ def closed_with_a_kill(running: Backend, month: str, part: str) -> Any:
     run = json.loads(started.stdout)["id"]
     (pid,) = wait_until(lambda: running.pids("app job bills"), 20, 0.005)[:1]
     work = running.data / "jobs" / part / "work"
-    wait_until(lambda: any(work.glob("*/*")) or pid not in running.pids("app job bills"), 100, 0.002)
+    wait_until(lambda: any(work.glob("*/*")) or not psutil.pid_exists(pid), 100, 0.002)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     found = ended(running, run)

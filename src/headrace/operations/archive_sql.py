@@ -169,11 +169,7 @@ class ArchiveSql:
         task = asyncio.create_task(self._watch(name, query))
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
-        assert process.stdin is not None
-        process.stdin.write(msgspec.json.encode(wanted))
-        with contextlib.suppress(ConnectionError):
-            await process.stdin.drain()
-        process.stdin.close()
+        await child.tell(process, wanted)
         return {"id": name}
 
     async def _watch(self, name: str, query: _Query) -> None:

@@ -4,6 +4,7 @@ What takes long, or much memory, is done so: the gateway goes on meanwhile, and 
 """
 
 import asyncio
+import contextlib
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
@@ -25,18 +26,30 @@ async def start(*words: str, stdout: int = PIPE) -> Process:
     )
 
 
+async def tell(child: Process, wanted: object) -> None:
+    """Hand over what is wanted; a process that was ended already takes nothing."""
+    assert child.stdin is not None
+    with contextlib.suppress(ConnectionError, RuntimeError):  # the second is uvloop's word for a closed pipe
+        child.stdin.write(msgspec.json.encode(wanted))
+        await child.stdin.drain()
+    child.stdin.close()
+
+
 async def ask(name: str, wanted: object, ended: HeadraceError) -> bytes:
     """Have a process do what is wanted; return its answer, a JSON object. If this is cancelled, it is killed.
 
     Raises the HeadraceError that it answers, or `ended` where it was ended before it answered.
     """
     child = await start(name)
+    assert child.stdout is not None
     try:
-        answer, _ = await child.communicate(msgspec.json.encode(wanted))
+        await tell(child, wanted)
+        answer = await child.stdout.read()
+        status = await child.wait()
     except asyncio.CancelledError:
         child.kill()
         raise
-    if child.returncode != 0:
+    if status != 0:
         raise ended
     error = msgspec.json.decode(answer, type=_Outcome).error
     if error is not None:
