@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
+import psutil
 import pytest
 
 from support.backend import ROOT, TEMPLATE, Backend, backend, wait_until
@@ -82,7 +83,7 @@ def ended(running: Backend, run: str) -> Any:
 def killed(running: Backend, job: str, moment: Callable[[], bool]) -> None:
     """SIGKILL the child of a job at a moment, or when it has come to its end before that."""
     (pid,) = wait_until(lambda: running.pids(f"app job {job}"), 20, 0.005)[:1]
-    wait_until(lambda: moment() or pid not in running.pids(f"app job {job}"), 300, 0.002)
+    wait_until(lambda: moment() or not psutil.pid_exists(pid), 300, 0.002)
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
