@@ -1,12 +1,14 @@
 """What an acknowledged put survives: how many syncs 100 puts cost, and whether they are there after a SIGKILL.
 
-Syncs are counted by strace (fsync, fdatasync, msync, sync_file_range, syncfs of all threads and processes); without it
-that figure is left out. A record that was not synced may survive the end of its process, not that of the machine.
+Syncs are counted by strace (fsync, fdatasync, msync, sync_file_range, syncfs, and those that the kernel is asked for by
+io_submit, of all threads and processes); without it that figure is left out. A record that was not synced may survive
+the end of its process, not that of the machine.
 """
 
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +25,8 @@ from results import HEADRACE, Figure, Result, save, scratch
 from support.backend import Backend, wait_until
 
 PUTS = 100
-SYNCS = "fsync,fdatasync,msync,sync_file_range,syncfs,sync"
+SYNCS = "fsync,fdatasync,msync,sync_file_range,syncfs,sync,io_submit"
+_SYNC = re.compile(r"sync\w*\(|IOCB_CMD_FD?SYNC")
 
 
 def puts(url: str) -> None:
@@ -60,7 +63,7 @@ def _traced(pid: int) -> bool:
 
 
 def _count(found: Path) -> int:
-    return found.read_text().count("sync") - found.read_text().count("resumed") if found.exists() else 0
+    return len(_SYNC.findall(found.read_text())) if found.exists() else 0
 
 
 def headrace(folder: Path) -> tuple[int | None, int]:
