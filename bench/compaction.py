@@ -27,12 +27,14 @@ import duckdb
 import polars as pl
 import pybase64
 
+import bodies  # noqa: F401  (puts the tests on the path)
 from headrace.archive import compaction, raw, snapshot
 from headrace.archive.catalogue import Range
 from headrace.archive.engine import Limits
 from headrace.archive.local import LocalBucket
 from headrace.record import sequence_number, shard_id
 from results import Figure, Result, save, scratch
+from support.backend import wait_until
 
 SENSORS = Path(__file__).resolve().parents[1] / "tests" / "data" / "sensors.csv.gz"
 READINGS = (
@@ -197,7 +199,8 @@ def measure(count: int, threads: int, folder: Path) -> tuple[dict[str, float], b
         "files": summary.files,
         "bytes_event": summary.bytes / count,
     }
-    time.sleep(2.1)  # a folder that has just changed is not taken for settled
+    folders = {info.key.rpartition("/")[0] + "/" for info in bucket.list("raw/")}
+    wait_until(lambda: all(bucket.mark(each) for each in folders), 30)  # one that has just changed is not settled
     compaction.compact(bucket, work, readings=READINGS)
     sent = send_sensors(LocalBucket(folder / "s3" / "sensors"))
     sensors = compaction.compact(

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -46,10 +45,9 @@ def syncs(pid: int, url: str, folder: Path) -> int | None:
         command += ["-p", str(process.pid)]
     tracer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: tracer.poll() is not None or _traced(pid), 10, 0.02)
+        wait_until(lambda: tracer.poll() is not None or _traced([top, *top.children(recursive=True)]), 10, 0.02)
         if tracer.poll() is not None:
             return None
-        time.sleep(1)  # it attaches to one thread after the other
         before = _count(found)
         puts(url)
         return _count(found) - before
@@ -58,8 +56,10 @@ def syncs(pid: int, url: str, folder: Path) -> int | None:
         tracer.wait()
 
 
-def _traced(pid: int) -> bool:
-    return "TracerPid:\t0" not in Path(f"/proc/{pid}/status").read_text()
+def _traced(processes: list[psutil.Process]) -> bool:
+    """Return whether strace has all threads of the processes: it attaches to one after the other."""
+    threads = [path for each in processes for path in Path(f"/proc/{each.pid}/task").glob("*/status")]
+    return all("TracerPid:\t0\n" not in path.read_text() for path in threads)
 
 
 def _count(found: Path) -> int:
