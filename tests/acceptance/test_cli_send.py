@@ -120,6 +120,13 @@ def test_a_bad_line_ends_the_sending_unless_it_is_passed_over(
     assert fake.events()[1]["id"].endswith("-000000000002")
 
 
+def test_a_quote_that_is_never_closed_counts_all_that_it_takes(fake: FakeBackend, send: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", b'device_id,v\na,1\nb,"2\nc,3\nd,4\n')
+    result = send(path, "--skip-bad", "--json")
+    assert "line 3: a quote is opened and never closed, up to line 5" in result.stderr
+    assert json.loads(result.stdout)["skipped"] == 3 and [event["device_id"] for event in fake.events()] == ["a"]
+
+
 def test_an_interrupted_sending_goes_on_where_it_was(fake: FakeBackend, send: Any, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", b"device_id,time\n" + b"".join(b"d,%d\n" % row for row in range(5000)))
 
@@ -189,7 +196,8 @@ def test_files_that_are_missing_or_damaged(fake: FakeBackend, send: Any, tmp_pat
     whole = gzip.compress(b"device_id,time\n" + b"".join(b"d,%d\n" % row for row in range(5_000)))
     (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
     result = send(tmp_path / "cut.csv.gz")
-    assert result.exit_code == 1 and "cut.csv.gz is damaged" in result.stderr
+    assert result.exit_code == 1 and "cut.csv.gz is damaged" in result.stderr and "Nothing of it" in result.stderr
+    assert fake.records == []  # a whole copy is another file, whose rows would have other identities
     assert (
         write(tmp_path / "a.data", b"device_id,time\nd,1\n")
         and send(tmp_path / "a.data", "--format", "csv").exit_code == 0

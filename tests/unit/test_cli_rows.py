@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, timedelta, timezone
 from hashlib import sha256
+from io import BytesIO
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,7 +17,7 @@ READING = Reading("file", "0123456789abcdef")
 
 def lines(text: str | bytes) -> list[bytes]:
     body = text if isinstance(text, bytes) else text.encode()
-    return body.splitlines(keepends=True)
+    return BytesIO(body).readlines()
 
 
 def only(rows: Any) -> Row:
@@ -69,6 +70,7 @@ def test_quotes_newlines_and_marks_in_csv() -> None:
     ("body", "problem"),
     [
         (b"d,1,2\n", "3 cells instead of 2"),
+        (b"d,1\r2,3\n", "a carriage return stands alone, where a line ends with a line feed"),
         (b"d\n", "1 cells instead of 2"),
         (b"d,\xff\n", "not UTF-8: byte 0xff at place 3 of the line"),
         (b'd,"x"y\n', "',' expected after '\"'"),
@@ -114,6 +116,13 @@ def test_rows_before_the_start_are_passed_over_and_keep_their_numbers() -> None:
     assert only(ndjson_rows(lines('{"device_id":"a"}\n\n{"device_id":"b"}\n'), reading)).number == 1
 
 
+@pytest.mark.parametrize("bad", [b"b\xff\n", b'"b"x\n', b"b,c\n"])
+def test_a_bad_row_before_the_start_is_not_the_fault_of_a_later_one(bad: bytes) -> None:
+    reading = Reading("file", "d" * 16, start=2)
+    row = only(csv_rows(lines(b"device_id\na\n" + bad + b"c\n"), reading))
+    assert (row.number, row.key) == (2, "c")
+
+
 @pytest.mark.parametrize(
     ("line", "data"),
     [
@@ -141,6 +150,7 @@ def test_a_line_is_sent_as_it_is_but_for_its_id(line: str, data: str) -> None:
         (b'{"device_id":null}', "there is no device_id"),
         (b'{"device_id":7}', "the device_id is not a text"),
         (b'{"device_id":""}', "the device_id is not a text"),
+        (b'{"device_id":"\\ud800"}', "half of a surrogate pair"),
         (b"[" * 100_000, "not JSON"),
     ],
     ids=str,

@@ -64,7 +64,7 @@ class ParquetSource(Source):
         except self._error as error:
             raise HeadraceError(
                 f"{self.path} can't be read as Parquet: {str(error).splitlines()[0]}.",
-                "What was read until there was sent. Get a whole copy, send that.",
+                f"{self._read:,} rows of it were read; a whole copy is another file, and stores them again.",
             ) from error
 
     def share_read(self) -> float:

@@ -24,6 +24,7 @@ TEXT_COLUMNS = ("device_id", "time", "id")
 CELL_BYTES_MAX = 16 * 1024 * 1024
 _is_number = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
 _naive_time = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?", re.ASCII).fullmatch
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -38,11 +39,12 @@ class Row(NamedTuple):
 
 
 class Bad(NamedTuple):
-    """A row that cannot be sent; `line` counts from 1."""
+    """A row that cannot be sent: `lines` lines of the file from `line` on, which counts from 1."""
 
     number: int
     line: int
     problem: str
+    lines: int = 1
 
 
 @dataclass(frozen=True)
@@ -76,23 +78,21 @@ def csv_rows(lines: Iterable[bytes], reading: Reading) -> Iterator[Row | Bad]:
     while True:
         line = reader.line_num + 1
         try:
-            cells = next(reader)
+            cells, problem = next(reader), ""
         except StopIteration:
             return
         except csv.Error as error:
-            number += 1
-            text.take_problem()
-            yield Bad(number, line, str(error))
-            continue
-        if not cells:
+            cells, problem = [], _not_csv(error, line, reader.line_num)
+        if not cells and not problem:
             continue
         number += 1
+        if text.problem:  # also of a row that is passed over, or the next one would be taken for it
+            problem = text.take_problem()
         if number < reading.start:
             continue
-        if text.problem or len(cells) != len(columns):
-            yield Bad(number, line, text.take_problem() or f"{len(cells)} cells instead of {len(columns)}")
-        else:
-            yield encode(number, line, cells)
+        if not problem and len(cells) != len(columns):
+            problem = f"{len(cells)} cells instead of {len(columns)}"
+        yield Bad(number, line, problem, reader.line_num + 1 - line) if problem else encode(number, line, cells)
 
 
 def ndjson_rows(lines: Iterable[bytes], reading: Reading) -> Iterator[Row | Bad]:
@@ -167,6 +167,16 @@ class _Text:
         return problem
 
 
+def _not_csv(error: csv.Error, first: int, last: int) -> str:
+    """Return what is wrong with a row, and to which line it goes: a quote that nothing closes takes all that follow."""
+    problem = str(error)
+    if problem.startswith("unexpected end of data"):
+        problem = "a quote is opened and never closed"
+    elif problem.startswith("new-line character"):
+        problem = "a carriage return stands alone, where a line ends with a line feed"
+    return f"{problem}, up to line {last:,}" if last > first else problem
+
+
 def _not_utf8(error: UnicodeDecodeError) -> str:
     return f"not UTF-8: byte 0x{error.object[error.start]:02x} at place {error.start + 1} of the line"
 
@@ -176,7 +186,8 @@ def _header(reader: Any, text: _Text, file: str) -> list[str]:
         columns: list[str] = next((cells for cells in reader if cells), [])
     except csv.Error as error:
         raise HeadraceError(
-            f"{file}: the header line is no CSV: {error}.", "The first line names the columns."
+            f"{file}: the header line is no CSV: {_not_csv(error, 1, reader.line_num)}.",
+            "The first line names the columns; lines end with a line feed.",
         ) from error
     problem = text.take_problem()
     if not problem and not columns:
@@ -229,6 +240,8 @@ def _ndjson_row(number: int, line: int, body: bytes, reading: Reading) -> Row | 
         return Bad(number, line, "there is no device_id")
     if device is not None and (not isinstance(device, str) or not device):
         return Bad(number, line, "the device_id is not a text of at least one character")
+    if device is not None and not device.isascii() and _SURROGATE.search(device):
+        return Bad(number, line, "the device_id has half of a surrogate pair, which is no character")
     changes = {}
     if isinstance(time, str) and reading.zone is not None and (shifted := with_offset(time, reading.zone)) != time:
         changes["time"] = shifted

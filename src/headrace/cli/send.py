@@ -123,6 +123,7 @@ class Sending:
     def __post_init__(self) -> None:
         self.next_row = self.start
         self._noted_s = self.began_s
+        self._shown = 0  # bad rows, told one by one
 
     def run(self, rows: Iterator[Row | Bad]) -> None:
         """Send every row; whatever ends it early, what was acknowledged by then is noted."""
@@ -173,10 +174,13 @@ class Sending:
         if not self.skip_bad:
             self._finish()
             raise HeadraceError(
-                f"{where}.", "The rows before it were sent. Mend it, or pass over such lines with --skip-bad."
+                f"{where}.",
+                "The rows before it were sent, and a changed file is another one: pass over such lines with "
+                "--skip-bad, then send them, mended, as a file of their own.",
             )
-        self.bad += 1
-        if self.bad <= BAD_SHOWN_MAX:
+        self.bad += bad.lines
+        self._shown += 1
+        if self._shown <= BAD_SHOWN_MAX:
             self.progress.clear()
             note(f"passed over {where}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from headrace.errors import HeadraceError, UsageError
 
 FORMATS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
+CHUNK_BYTES = 1024 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -20,24 +21,29 @@ class Source:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise UsageError(f"{path} is not a plain file.", "Save what you want to send as a file first.")
+        self.path = path
         try:
             self._file = path.open("rb")
             self.digest = file_digest(self._file, "sha256").hexdigest()
             self.size = self._file.tell()
         except OSError as error:
             raise HeadraceError(f"{path}: {error.strerror}.", "Give a file that you may read.") from error
-        self.path = path
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the file's lines, unpacked; raises HeadraceError where the file is damaged."""
+        """Yield the file's lines, unpacked; raises HeadraceError, before the first, where the file is damaged."""
         self._file.seek(0)
         packed = self._file.read(2) == _GZIP_MAGIC
         self._file.seek(0)
         try:
+            if packed:  # rows of a damaged file would be stored again with those of a whole copy: it is another file
+                with gzip.GzipFile(fileobj=self._file) as whole:
+                    while whole.read(CHUNK_BYTES):
+                        pass
+                self._file.seek(0)
             yield from gzip.GzipFile(fileobj=self._file) if packed else self._file
         except (OSError, EOFError, zlib.error) as error:
             raise HeadraceError(
-                f"{self.path} is damaged: {error}.", "What was read until there was sent. Get a whole copy, send that."
+                f"{self.path} is damaged: {error}.", "Nothing of it was sent. Get a whole copy, send that."
             ) from error
 
     def share_read(self) -> float:
