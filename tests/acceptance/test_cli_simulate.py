@@ -175,6 +175,15 @@ def test_a_ledger_cut_short_counts_as_far_as_it_goes(house: House, tmp_path: Pat
     assert simulate(house, "--rate", 100, "--duration", 0.1, "--ledger", ledger).exit_code == 0
     ledger.write_bytes(ledger.read_bytes()[:-20])
     assert json.loads(simulate(house, "--verify", ledger, "--json").stdout)["acknowledged"] == 9
+    assert simulate(house, "--rate", 100, "--duration", 0.1, "--ledger", ledger).exit_code == 0
+    assert json.loads(simulate(house, "--verify", ledger, "--json").stdout)["acknowledged"] == 19
+    ledger.write_bytes(ledger.read_bytes().replace(b'"shard"', b'"shard', 1))
+    assert simulate(house, "--verify", ledger).exit_code == 2
+
+
+def test_a_ledger_on_a_full_disk_is_an_error(house: House) -> None:
+    result = simulate(house, "--rate", 100, "--duration", 0.1, "--ledger", "/dev/full")
+    assert result.exit_code == 1 and "on a disk with space" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -183,6 +192,10 @@ def test_a_ledger_cut_short_counts_as_far_as_it_goes(house: House, tmp_path: Pat
         (["--late", "1.5"], 2, "--late"),
         (["--late", "0.6", "--skew", "0.6"], 2, "more than 1"),
         (["--start", "noon"], 2, "RFC 3339"),
+        (["--start", "0001-01-01"], 2, "between the years"),
+        (["--rate", "nan"], 2, "nan is no number"),
+        (["--rate", "inf"], 2, "--rate"),
+        (["--skew", "nan"], 2, "nan is no number"),
         (["--verify", "/nothing/here"], 2, "does not exist"),
         (["--verify", __file__], 2, "is no line of a ledger"),
         (["--verify", __file__, "--ledger", "x"], 2, "Give one of them"),

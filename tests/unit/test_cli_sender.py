@@ -168,7 +168,15 @@ def test_packs_hold_consecutive_rows_of_one_device() -> None:
     full = [entry for number, key in enumerate("abacb") for entry in packer.add(row(number, key))]
     assert full == [Entry("a", b"[{},{}]", 0, 2), Entry("b", b"[{},{}]", 1, 2)]
     assert packer.lowest_row() == 3
-    assert packer.flush() == [Entry("c", b"[{}]", 3, 1)] and packer.lowest_row() is None
+    assert list(packer.flush()) == [Entry("c", b"[{}]", 3, 1)] and packer.lowest_row() is None
+
+
+def test_what_the_sender_has_not_taken_yet_is_waiting() -> None:
+    packer = Packer(2, 1000)
+    assert [entry for number, key in enumerate("ab") for entry in packer.add(row(number, key))] == []
+    entries = iter(packer.add(row(2, "a")))
+    assert next(entries).first == 0 and packer.lowest_row() == 0  # interrupted here, a sending goes on at row 0
+    assert list(entries) == [] and packer.lowest_row() == 1
 
 
 def test_a_pack_of_one_is_the_object_itself() -> None:
@@ -177,7 +185,7 @@ def test_a_pack_of_one_is_the_object_itself() -> None:
 
 def test_packs_stay_below_the_size_of_a_record() -> None:
     packer = Packer(100, 1000)
-    full = [entry for number in range(10) for entry in packer.add(row(number, "a", 300))] + packer.flush()
+    full = [entry for number in range(10) for entry in packer.add(row(number, "a", 300))] + list(packer.flush())
     assert [entry.rows for entry in full] == [3, 3, 3, 1] and all(len(entry.data) <= 1000 for entry in full)
 
 

@@ -191,17 +191,24 @@ def _failed(backend: Backend) -> set[str]:
 
 def _lines(path: Path) -> Iterator[Line]:
     decode = msgspec.json.Decoder(Line).decode
+    torn: UsageError | None = None  # a line that a simulation was killed in: the last one, or another's head follows
+    text = b""
     try:
         with path.open("rb") as file:
             for number, text in enumerate(file, 1):
                 try:
-                    yield decode(text)
+                    line = decode(text)
                 except msgspec.DecodeError as error:
-                    if not text.endswith(b"\n"):
-                        return  # the simulation was killed in the middle of it
-                    raise UsageError(
+                    torn = torn or UsageError(
                         f"{path}, line {number} is no line of a ledger: {error}.",
                         "Give the file that `headrace simulate --ledger FILE` wrote.",
-                    ) from error
+                    )
+                    continue
+                if torn is not None and line.ledger is None:
+                    raise torn
+                torn = None
+                yield line
     except OSError as error:
         raise HeadraceError(f"{path}: {error.strerror}.", "Give a ledger that you may read.") from error
+    if torn is not None and text.endswith(b"\n"):
+        raise torn

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta, timezone, tzinfo
@@ -193,7 +193,7 @@ class Sending:
                 "the file again stores it again"
             )
 
-    def _add(self, entries: list[Entry]) -> None:
+    def _add(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             self.sender.add(entry)
 

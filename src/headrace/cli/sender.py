@@ -168,9 +168,10 @@ class Sender:
         self._stop.set()
 
     def _hand_over(self, lane: _Lane) -> None:
-        entries, lane.buffer, lane.buffer_bytes = lane.buffer, [], 0
+        entries = lane.buffer
         with self._lock:
             self._under_way[id(entries)] = min(entry.first for entry in entries)
+        lane.buffer, lane.buffer_bytes = [], 0
         self._enqueue(lane, entries)
 
     def _enqueue(self, lane: _Lane, entries: list[Entry] | None) -> None:

@@ -1,8 +1,10 @@
 """`headrace simulate`: a fleet of made-up devices that sends at a given rate, and whether all of it arrived."""
 
 import contextlib
+import io
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
@@ -22,11 +24,24 @@ from headrace.event import times
 
 TICK_S = 0.05
 EVENTS_AT_ONCE = 2000  # made between two looks at the clock
+RATE_MAX = 10_000_000
+DURATION_S_MAX = 1_000_000_000
+STARTS = ("1900", "9900")  # events lie up to days beside it, within the years that a time may have
 LEDGER_VERSION = 1
 
 
+class _Number(click.FloatRange):
+    """A number in a range; "nan" and "inf" are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
+
+
 def _share(name: str, text: str) -> Callable[..., Any]:
-    return click.option(f"--{name}", metavar="SHARE", type=click.FloatRange(0, 1), default=0.0, help=f"{text} (0).")
+    return click.option(f"--{name}", metavar="SHARE", type=_Number(0, 1), default=0.0, help=f"{text} (0).")
 
 
 @click.command("simulate")
@@ -34,12 +49,16 @@ def _share(name: str, text: str) -> Callable[..., Any]:
 @click.option(
     "--rate",
     metavar="R",
-    type=click.FloatRange(0, min_open=True),
+    type=_Number(0, RATE_MAX, min_open=True),
     default=10.0,
     help="Events a second, all devices together (10).",
 )
 @click.option(
-    "--duration", metavar="S", type=click.FloatRange(0, min_open=True), default=10.0, help="For how many seconds (10)."
+    "--duration",
+    metavar="S",
+    type=_Number(0, DURATION_S_MAX, min_open=True),
+    default=10.0,
+    help="For how many seconds (10).",
 )
 @click.option("--seed", metavar="N", type=int, help="The same readings and mishaps each time.")
 @time_option("--start", "start", "The first event's time: a day, RFC 3339 or epoch (now).")
@@ -201,6 +220,8 @@ def _start_ms(start: str | None) -> int:
         canonical = times.from_text(start)
     except ValueError as error:
         raise UsageError(f"--start {start!r} is no time: {error}.", "Write RFC 3339, or seconds since 1970.") from error
+    if not STARTS[0] <= canonical < STARTS[1]:
+        raise UsageError(f"--start {start!r} is out of range.", f"It may lie between the years {' and '.join(STARTS)}.")
     return times.to_us(canonical) // 1000
 
 
@@ -208,11 +229,24 @@ def _now() -> str:
     return clock.rfc3339_ms(clock.now_ms())
 
 
-def _opened(ledger: Path) -> IO[str]:
+@contextlib.contextmanager
+def _opened(ledger: Path) -> Iterator[IO[str]]:
+    """Append to a ledger, on a line of its own: the last simulation may have been killed in the middle of one."""
     try:
-        return ledger.open("a", encoding="utf-8")
+        with ledger.open("a", encoding="utf-8") as file:
+            if file.seekable() and file.tell() and not _ends_with_a_line(ledger):
+                file.write("\n")
+            yield file
     except OSError as error:
-        raise HeadraceError(f"{ledger}: {error.strerror}.", "Give a --ledger file that you may write.") from error
+        raise HeadraceError(
+            f"{ledger}: {error.strerror}.", "Give a --ledger file that you may write, on a disk with space."
+        ) from error
+
+
+def _ends_with_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, io.SEEK_END)
+        return file.read() == b"\n"
 
 
 def _writer(file: IO[str]) -> Acknowledged:
