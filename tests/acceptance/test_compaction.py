@@ -1,12 +1,14 @@
 import os
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 
 import duckdb
 import pytest
+import zstandard
 
 from headrace import clock, disk
-from headrace.archive import compaction, settled, snapshot
+from headrace.archive import compaction, raw, settled, snapshot
 from headrace.archive.catalogue import Range
 from headrace.archive.local import LocalBucket
 from headrace.errors import Conflict, DataDirectoryError, InvalidObjectState, NotFound, StorageError
@@ -208,6 +210,37 @@ def test_a_file_of_another_size_is_not_merged(archive: Archive) -> None:
     archive.bucket.path(key).write_bytes(b"PAR1")
     archive.put(*events(range(5)))
     assert key in archive.compact().problems[0]
+    with pytest.raises(StorageError, match="3 events are missing") as caught:
+        archive.identities()
+    assert key in caught.value.problem and "backup" in caught.value.hint
+
+
+def test_a_raw_object_of_another_version_is_left_to_the_headrace_that_knows_it(archive: Archive) -> None:
+    (key,) = archive.put(event(1))
+    archive.put(event(2))
+    name = raw.parse_key(key)
+    assert name is not None
+    body = zstandard.compress(zstandard.decompress(archive.bucket.get(key)).replace(b'{"v":1,', b'{"v":2,'))
+    newer = key.replace(name.digest, sha256(body).hexdigest()[:16])
+    archive.bucket.put(newer, body)
+    archive.bucket.delete(key)
+    summary = archive.compact()
+    assert summary.events == 1 and len(summary.problems) == 1
+    assert newer in summary.problems[0] and "version 1" in summary.problems[0]
+    assert archive.identities() == expected(event(2))
+    assert archive.bucket.tags(newer) == {}
+
+
+def test_a_copy_of_a_manifest_counts_for_nothing(archive: Archive) -> None:
+    archive.put(*events(range(3)))
+    archive.compact()
+    manifest = archive.bucket.get("catalogue/dt=2026-07-01.json")
+    for name in ("dt=2026-07-01 (copy).json", "dt=before.json"):
+        archive.bucket.put(f"catalogue/{name}", manifest)
+    archive.put(*events(range(5)))
+    archive.compact()
+    assert archive.identities() == expected(*events(range(5)))
+    assert archive.identities(wanted=Range(start_us=1_782_864_000_000_000)) == archive.identities()
 
 
 def test_a_manifest_that_cannot_be_read_stops_the_run(archive: Archive) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from headrace import cold_folder, disk
-from headrace.archive import catalogue, erasures, transitions
+from headrace.archive import erasures, transitions
 from headrace.archive.erasures import Erasure
+from headrace.archive.lifecycle_log import LifecycleLog, Line
 from headrace.archive.local import LocalBucket
 from headrace.operations.doctor import examine
 from headrace.runtime.checkpoint import Checkpoint
@@ -22,6 +23,7 @@ from headrace.settings import Layout
 from headrace.stream import catalog, repair
 from headrace.stream.log import Log
 from headrace.stream.reader import Reader
+from support.archive import Archive, events
 from support.command_line import run
 
 GROUPS, RECORDS = 6, 5  # of two shards each
@@ -297,21 +299,44 @@ def test_an_erase_that_has_not_ended_is_told(data: Path) -> None:
     assert "can't be read" in findings(data)[0] and run("doctor", "--data", data).exit_code == 1
 
 
-def test_compacted_files_that_are_missing_or_cut_short_are_told(data: Path) -> None:
-    bucket = LocalBucket(data / "s3" / "archive")
-    files = [
-        catalogue.File(catalogue.key_of("2026-01-01", name), 1, 5, 0, 0, 0, 0, 0, "a", "b", ())
-        for name in ("one", "two")
-    ]
-    known = catalogue.of(bucket, Layout(data).archive)
-    known.change("2026-01-01", lambda _: catalogue.Manifest("2026-01-01", tuple(files)))
-    for file in files:
-        bucket.put(file.key, b"12345")
+def test_compacted_files_that_are_missing_cut_short_or_damaged_are_told(data: Path) -> None:
+    archive = Archive(data)
+    archive.put(*events(range(9)), *events(range(9), day=2))
+    archive.compact()
+    bucket, (first, second) = archive.bucket, archive.files()
+    bodies = {key: bucket.get(key) for key in (first, second)}
     assert findings(data) == []
-    bucket.delete(files[1].key)
-    told = "archive: {} compacted files of archive are missing or cut short: events/dt=2026-01-01/{}.parquet first."
-    assert findings(data) == [told.format(1, "two")]
-    bucket.put(files[0].key, b"123")
-    assert findings(data) == [told.format(2, "one")] and run("doctor", "--data", data).exit_code == 1
-    bucket.put("catalogue/dt=2026-01-01.json", b"{")
-    assert "catalogue/dt=2026-01-01.json" in findings(data)[0]
+    bucket.delete(second)
+    told = "archive: {} compacted files of archive are {}: {} first."
+    missing = "missing or cut short"
+    assert findings(data) == [told.format(1, missing, second)]
+    bucket.path(first).write_bytes(bodies[first][:-1])
+    assert findings(data) == [told.format(2, missing, first)] and run("doctor", "--data", data).exit_code == 1
+    bucket.path(first).write_bytes(bytes(len(bodies[first])))
+    bucket.path(second).write_bytes(bodies[second])
+    assert findings(data) == [told.format(1, "damaged", first)]
+    bucket.path(first).write_bytes(bodies[first])
+    assert findings(data) == []
+    bucket.put("catalogue/dt=2026-07-01.json", b"{")
+    assert "catalogue/dt=2026-07-01.json" in findings(data)[0]
+
+
+def test_compacted_files_that_no_manifest_names_are_told(data: Path) -> None:
+    archive = Archive(data)
+    archive.put(*events(range(9)))
+    archive.compact()
+    (key,) = archive.files()
+    archive.bucket.delete("catalogue/dt=2026-07-01.json")
+    assert findings(data) == [
+        f"archive: 1 compacted files of archive are in no manifest, {key} first: nobody reads them."
+    ]
+    assert run("doctor", "--data", data).exit_code == 1
+    archive.put(*events(range(5)))
+    archive.compact()
+    archive.put(*events(range(10)))
+    archive.compact()  # what it has replaced is there for a while
+    assert len(archive.files()) == 3 and len(findings(data)) == 1
+    log = LifecycleLog(Layout(data).lifecycle)
+    log.append([Line(at_ms=1, action="expire", bucket="archive", key=key, rule="r", size=1, created_ms=1,
+                     storage_class="STANDARD")])  # fmt: skip
+    assert findings(data) == []  # it is about to go

@@ -75,6 +75,14 @@ REFUSED = {
     "two times of expiry": (
         ["ExpirationInDays: 5", "ExpirationDate: 2030-01-01T00:00:00Z"], "ExpirationDate", MALFORMED,
     ),
+    "expiry beside that of delete markers": (
+        ["ExpiredObjectDeleteMarker: true", "ExpirationInDays: 5"], "ExpirationInDays", MALFORMED,
+    ),
+    "an empty list": (["Transitions: []"], "Status", "At least one action needs to be specified in a rule"),
+    "a tag twice": (
+        ["TagFilters: [{Key: a, Value: b}, {Key: a, Value: c}]", "ExpirationInDays: 5"], "TagFilters",
+        "Duplicate Tag Keys are not allowed",
+    ),
     "a date that is noon": (["ExpirationDate: 2030-01-01T12:00:00Z"], "ExpirationDate", "at midnight GMT"),
     "a date that is none": (["ExpirationDate: soon"], "ExpirationDate", "Write a date, such as"),
     "uploads by tag": (

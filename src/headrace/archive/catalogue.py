@@ -5,6 +5,7 @@ streams are in compacted files, for the books, as raw objects are deleted in tim
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from pathlib import Path
@@ -20,6 +21,7 @@ VERSION = 1
 PREFIX = "catalogue/"
 FILES = "events/"  # what compacted files' keys start with
 _DAY = f"{PREFIX}dt="
+_MANIFEST = re.compile(rf"{_DAY}(\d{{4}}-\d\d-\d\d)\.json", re.ASCII)
 _COMPACTED = f"{PREFIX}compacted.json"
 
 T = TypeVar("T")
@@ -113,9 +115,9 @@ class Catalogue:
         self._lock = lock
 
     def days(self) -> list[str]:
-        """Return the days that have a manifest, in order."""
-        keys = (info.key for info in self._bucket.list(_DAY))
-        return [key[len(_DAY) : -len(".json")] for key in keys if key.endswith(".json")]
+        """Return the days that have a manifest, in order; a copy that somebody made of one is none."""
+        found = (_MANIFEST.fullmatch(info.key) for info in self._bucket.list(_DAY))
+        return [each[1] for each in found if each]
 
     def manifest(self, day: str) -> Manifest:
         """Return a day's manifest, an empty one where there is none; raises DataDirectoryError."""

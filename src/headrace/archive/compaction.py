@@ -228,13 +228,19 @@ def publish(
 
 def remove_unfinished(bucket: Bucket, folder: Path, known: catalogue.Catalogue) -> None:
     """Delete files that never came into the catalogue, of a `publish` that was ended; the lock is held."""
-    path = folder / _PENDING
-    if path.exists():
+    if keys := unfinished(folder):
         listed = {file.key for date in known.days() for file in known.manifest(date).files}
-        for key in msgspec.json.decode(path.read_bytes(), type=list[str]):
-            if key not in listed:
-                bucket.delete(key)
-        path.unlink()
+        for key in keys - listed:
+            bucket.delete(key)
+        (folder / _PENDING).unlink()
+
+
+def unfinished(folder: Path) -> set[str]:
+    """Return the files that a `publish` which has not ended, or was cut off, may leave in no manifest."""
+    try:
+        return set(msgspec.json.decode((folder / _PENDING).read_bytes(), type=list[str]))
+    except FileNotFoundError:
+        return set()
 
 
 def unreadable(bucket: Bucket, date: str, files: Sequence[File]) -> tuple[set[str], list[Problem]]:

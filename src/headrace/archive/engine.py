@@ -47,7 +47,8 @@ def connected(folder: Path, limits: Limits) -> Iterator[Any]:
         ) from error
     except duckdb.Error as error:
         raise HeadraceError(
-            f"DuckDB refused: {_first_line(error)}", "Run it again; if it stays so, report it."
+            f"DuckDB refused: {_first_line(error)}",
+            "Is a file of the archive damaged? headrace doctor tells. If it finds nothing, report it.",
         ) from error
     finally:
         connection.close()
@@ -57,6 +58,17 @@ def parquet_sql(paths: Sequence[str], *, by_name: bool = True) -> str:
     """Return SQL that reads Parquet files as one relation; by name where their columns may differ."""
     names = ", ".join(map(text_sql, paths))
     return f"read_parquet([{names}], union_by_name = {str(by_name).lower()}, hive_partitioning = false)"
+
+
+def rows_in(connection: Any, path: str) -> int | None:
+    """Return how many rows a Parquet file says at its end that it has; None if it can't be read."""
+    import duckdb
+
+    try:
+        found = connection.execute(f"SELECT num_rows FROM parquet_file_metadata({text_sql(path)})").fetchone()
+    except duckdb.Error:
+        return None
+    return int(found[0])
 
 
 def _first_line(error: Exception) -> str:

@@ -132,6 +132,11 @@ def is_whole(name: Name, body: bytes) -> bool:
     return sha256(body).hexdigest()[:16] == name.digest
 
 
+def is_known(name: Name, content: bytes) -> bool:
+    """Return whether an object's lines are of the version that is read here."""
+    return content.startswith(_head(name.stream, name.shard).encode())
+
+
 def _head(stream: str, shard: str) -> str:
     return f'{{"v":{VERSION},"stream":"{stream}","shard":"{shard}","seq":"'
 

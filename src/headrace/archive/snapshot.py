@@ -26,7 +26,7 @@ from headrace.archive.erasures import Erasure
 from headrace.archive.holding import held
 from headrace.archive.sorting import copy_sorted, days_of, on_day_sql
 from headrace.archive.staging import Problem, Staging
-from headrace.errors import InvalidObjectState, NotFound, Unavailable
+from headrace.errors import InvalidObjectState, NotFound, StorageError, Unavailable
 from headrace.json_members import KEY, VALUE, members
 
 _FOLDER = "snapshots"
@@ -120,8 +120,9 @@ def open(
 ) -> Iterator[Snapshot]:
     """Take a snapshot of the events that are wanted; `folder` and `readings` as for `compaction.compact`.
 
-    Raises InvalidObjectState if a file that may hold such events is cold, unless cold files are to be left out, and
-    NotFound if one is in the catalogue and not in the bucket. Raw objects that can't be read are in `problems`.
+    Raises InvalidObjectState if a file that may hold such events is cold, unless cold files are to be left out,
+    NotFound if one is in the catalogue and not in the bucket, StorageError if it was cut short. Raw objects that
+    can't be read are in `problems`.
     """
     with disk.work_folder(folder / _FOLDER) as work:
         taking = _Taking(bucket, folder, work, columns.typed(readings), wanted, leave_out_cold, limits)
@@ -186,7 +187,7 @@ class _Taking:
     def _path(self, file: File) -> str | None:
         """Return where a file is; None where it is cold and to be left out."""
         try:
-            return held(self._bucket.location(file.key), self._work / _HELD)
+            path = held(self._bucket.location(file.key), self._work / _HELD)
         except FileNotFoundError:
             raise _Removed from None
         except InvalidObjectState:
@@ -199,6 +200,13 @@ class _Taking:
                 f"{file.key} is in the catalogue, and not in the bucket: its {file.rows:,} events are missing.",
                 "Put it back from a backup under the same name.",
             ) from error
+        size = file.bytes if "://" in path else Path(path).stat().st_size
+        if size != file.bytes:
+            raise StorageError(
+                f"{file.key} has {size:,} bytes, and not the {file.bytes:,} written: {file.rows:,} events are missing.",
+                "Put it back from a backup under the same name.",
+            )
+        return path
 
     def _rest(
         self,

@@ -135,6 +135,10 @@ class Staging:
             )
             return None
         content = zstandard.ZstdDecompressor().decompress(body)
+        if not raw.is_known(name, content):
+            problem = f"is not of version {raw.VERSION}, the only one that this Headrace knows"
+            self._note(key, problem, "Use the Headrace that wrote it, or a newer one.")
+            return None
         return Object(key, path, name, _source(name), b"\\" in content), content
 
     def _note(self, key: str, problem: str, hint: str) -> None:

@@ -1,16 +1,15 @@
 """`headrace lifecycle`: what the buckets' rules will do and have done to objects, and running them now."""
 
-import contextlib
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
 from headrace.cli.backend import Backend
-from headrace.cli.options import endpoint_option, json_option, with_backend
+from headrace.cli.options import endpoint_option, json_option, time_option, with_backend
 from headrace.cli.output import print_json, size, table
-from headrace.clock import EPOCH, now_ms, rfc3339_ms
+from headrace.clock import now_ms, rfc3339_ms
 from headrace.errors import UsageError
+from headrace.event import times
 
 _RUN_S_MAX = 3600.0
 _DAYS_AHEAD = 30
@@ -23,7 +22,7 @@ def lifecycle_command() -> None:
 
 
 @lifecycle_command.command("plan")
-@click.option("--at", metavar="TIME", help="Until then: 2027-01-31, RFC 3339 or epoch seconds (in 30 days).")
+@time_option("--at", "at", "Until then: a day, RFC 3339 or epoch (in 30 days).")
 @json_option
 @with_backend
 def plan_command(backend: Backend, at: str | None, as_json: bool) -> None:
@@ -90,14 +89,11 @@ def log_command(backend: Backend, limit: int, as_json: bool) -> None:
 def _until_ms(text: str | None) -> int:
     if text is None:
         return now_ms() + _DAYS_AHEAD * 86_400_000
-    with contextlib.suppress(ValueError, OverflowError):
-        return int(float(text) * 1000)
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no time.", "Write it like 2027-01-31 or 2027-01-31T00:00:00Z.") from None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return int((at - EPOCH) / timedelta(milliseconds=1))
+        return max(0, times.to_us(times.from_text(text)) // 1000)
+    except ValueError as error:
+        hint = "Write it like 2027-01-31 or 2027-01-31T00:00:00Z."
+        raise UsageError(f"--at is {text!r}, {error}.", hint) from None
 
 
 def _row(step: dict[str, Any]) -> list[object]:

@@ -9,13 +9,14 @@ import importlib.util
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 
 import msgspec
 
 from headrace import cold_folder, disk, rpc, shapes
-from headrace.archive import catalogue, erasures, metadata
+from headrace.archive import catalogue, compaction, engine, erasures, metadata
+from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.local import LocalBucket
 from headrace.errors import DataDirectoryError, HeadraceError, StorageError
 from headrace.runtime.checkpoint import Checkpoint
@@ -303,20 +304,52 @@ class _Examination:
                     yield Finding("erasures", problem, mend, serious=False)
 
     def _compacted(self) -> Iterator[Finding]:
-        """Look whether the files that the catalogues count are there, each as large as it was written."""
+        """Look whether the files that the catalogues count are there as they were written, and no others."""
         for path in sorted(self._layout.buckets.glob(f"[!.]*/{catalogue.PREFIX}")):
             bucket = LocalBucket(path.parent)
             known = catalogue.of(bucket, self._layout.archive)
+            there = {info.key: info for info in bucket.list(catalogue.FILES)}  # and then what is to be there
+            coming = compaction.unfinished(self._layout.archive)
             try:
-                files = [file for day in known.days() for file in known.manifest(day).files]
+                manifests = [known.manifest(day) for day in known.days()]
             except HeadraceError as error:
                 yield Finding("archive", error.problem, error.hint)
                 continue
-            sizes = {info.key: info.size for info in bucket.list(catalogue.FILES)}
-            wrong = [file.key for file in files if sizes.get(file.key) != file.bytes]
+            files = [file for manifest in manifests for file in manifest.files]
+            wrong = [file.key for file in files if file.key not in there or there[file.key].size != file.bytes]
             if wrong:
                 problem = f"{len(wrong)} compacted files of {bucket.name} are missing or cut short: {wrong[0]} first."
                 yield Finding("archive", problem, "Put them back from a backup under the same names.")
+            whole = [file for file in files if file.key not in wrong and there[file.key].readable]
+            yield from self._readable(bucket, whole)
+            counted = {file.key for file in files} | {old.key for each in manifests for old in each.replaced}
+            yield from self._uncounted(bucket, there.keys() - counted - coming)
+
+    def _readable(self, bucket: LocalBucket, files: Sequence[catalogue.File]) -> Iterator[Finding]:
+        """Look at the ends of compacted files, where it says what is in them."""
+        damaged = []
+        with engine.connected(self._layout.archive, engine.DEFAULT) as connection:
+            for file in files:
+                path = bucket.location(file.key)
+                if engine.rows_in(connection, path) != file.rows and Path(path).exists():
+                    damaged.append(file.key)
+        if damaged:
+            problem = f"{len(damaged)} compacted files of {bucket.name} are damaged: {damaged[0]} first."
+            yield Finding("archive", problem, "Put them back from a backup under the same names.")
+
+    def _uncounted(self, bucket: LocalBucket, keys: Set[str]) -> Iterator[Finding]:
+        """Tell of compacted files that no reader looks at, unless a rule has begun to delete them."""
+        if keys:
+            keys -= {line.key for line in LifecycleLog(self._layout.lifecycle).lines() if line.action == "expire"}
+        left = sorted(key for key in keys if bucket.path(key).exists())
+        if left:
+            manifest = f"{catalogue.PREFIX}dt={catalogue.day_of(left[0])}.json"
+            yield Finding(
+                "archive",
+                f"{len(left)} compacted files of {bucket.name} are in no manifest, {left[0]} first: nobody reads them.",
+                f"Was {manifest} deleted or edited? Put it back from a backup. "
+                f"Move out of {catalogue.FILES} what is not Headrace's.",
+            )
 
 
 def _folders(folder: Path) -> list[Path]:

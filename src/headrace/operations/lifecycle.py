@@ -107,8 +107,12 @@ class Lifecycle:
             ]
 
     def plan(self, until_ms: int) -> dict[str, Any]:
-        """Return what the rules will do until then with the objects that there are."""
+        """Return what the rules will do until then with the objects that there are; raises UsageError if it is past."""
         now_ms = self._now_ms()
+        if until_ms < now_ms:
+            raise UsageError(
+                f"{clock.rfc3339_ms(until_ms)} is past.", "Name a time to come. What was done: headrace lifecycle log"
+            )
         steps = [
             {"bucket": each.name, **msgspec.structs.asdict(step)}
             for each in self._system.buckets

@@ -27,6 +27,13 @@ _ACTIONS = (
     "Transitions",
 )
 _MALFORMED = "MalformedXML: The XML you provided was not well-formed or did not validate against our published schema"
+# Of two such only one may be written.
+_EITHER = (
+    ("Transition", "Transitions"),
+    ("ExpirationInDays", "ExpirationDate"),
+    ("ExpiredObjectDeleteMarker", "ExpirationInDays"),
+    ("ExpiredObjectDeleteMarker", "ExpirationDate"),
+)
 _IA_DAYS = 30
 _STAY_DAYS = {"STANDARD_IA": 30, "ONEZONE_IA": 30, "GLACIER": 90}  # before the next class
 
@@ -82,11 +89,11 @@ _RULE: Rules = {
 
 
 def _check_rule(found: dict[str, Any], value: Members, site: Site) -> None:
-    if not any(name in found for name in _ACTIONS):
+    if not any(found.get(name, []) != [] for name in _ACTIONS):
         raise site.error(
             "InvalidRequest: At least one action needs to be specified in a rule.", "Add ExpirationInDays."
         )
-    for one, other in (("Transition", "Transitions"), ("ExpirationInDays", "ExpirationDate")):
+    for one, other in _EITHER:
         if one in found and other in found:
             raise _at(site, value, other).error(
                 f"{one} and {other} are both there. {_MALFORMED}.", "Write one of them."
@@ -104,6 +111,11 @@ def _at(site: Site, value: Members, name: str) -> Site:
 
 
 def _check_filter(found: dict[str, Any], value: Members, site: Site) -> None:
+    keys = [tag["Key"] for tag in found.get("TagFilters", ())]
+    if len(set(keys)) < len(keys):
+        raise _at(site, value, "TagFilters").error(
+            "InvalidRequest: Duplicate Tag Keys are not allowed.", "An object has one value of a tag: write each once."
+        )
     names = [name for name in ("TagFilters", "ObjectSizeGreaterThan", "ObjectSizeLessThan") if found.get(name)]
     for action in ("AbortIncompleteMultipartUpload", "ExpiredObjectDeleteMarker"):
         if action in found and names:
