@@ -133,6 +133,8 @@ def test_data_with_expressions_order_and_pages(cloudwatch: Any) -> None:
     ]
     assert cloudwatch.get_metric_data(**asked)["MetricDataResults"][2]["Timestamps"][0] == NOW
 
+    first = cloudwatch.get_metric_data(**asked, MaxDatapoints=4)["MetricDataResults"]
+    assert [row["StatusCode"] for row in first] == ["Complete", "PartialData", "PartialData"]
     paged: dict[str, list[float]] = {}
     for page in cloudwatch.get_paginator("get_metric_data").paginate(**asked, MaxDatapoints=4):
         assert sum(len(row["Values"]) for row in page["MetricDataResults"]) <= 4
@@ -149,6 +151,30 @@ def test_longer_periods_put_minutes_together(cloudwatch: Any) -> None:
     ][0]
     assert row["Values"] == [20, 20]
     assert [time.minute % 5 for time in row["Timestamps"]] == [0, 0]
+
+
+def test_values_that_came_no_times_count_for_nothing(cloudwatch: Any) -> None:
+    put(cloudwatch, "a", [1, 5, 9], Counts=[0, 2, 0])
+    row = cloudwatch.get_metric_statistics(
+        Namespace="Mine", MetricName="a", Period=60, Statistics=["Minimum", "Maximum", "SampleCount"], **HOUR
+    )["Datapoints"][0]
+    assert (row["Minimum"], row["Maximum"], row["SampleCount"]) == (5, 5, 2)
+
+
+def test_a_question_about_all_time_costs_no_more_than_what_is_kept(cloudwatch: Any) -> None:
+    put(cloudwatch, "a", [7])
+    queries = [
+        {"Id": "week", "MetricStat": metric("a", period=7 * 86_400)},  # FILL(a, …) goes by the minute, as `a` does
+        {"Id": "a", "MetricStat": metric("a"), "ReturnData": False},
+        {"Id": "filled", "Expression": "FILL(a, 0)"},
+        {"Id": "endless", "Expression": "CEIL(FILL(a, 1e999)) + CEIL(AVG([]))"},
+        {"Id": "large", "Expression": "SUM([FILL(a, 0) * 0 + 1.7e308, FILL(a, 0) * 0 + 1.7e308])"},
+    ]
+    for start, end in ((0, 9e9), (0, 1), (8e9, 9e9)):
+        answer = cloudwatch.get_metric_data(MetricDataQueries=queries, StartTime=start, EndTime=end)
+        week, filled, endless, large = (row["Values"] for row in answer["MetricDataResults"])
+        assert (week, sum(filled)) == (([7], 7) if start < NOW_MS / 1000 < end else ([], 0))
+        assert endless == large == []
 
 
 def test_metrics_are_listed_by_their_parts(server: CloudWatchServer, cloudwatch: Any) -> None:
@@ -207,6 +233,7 @@ def test_what_no_client_sends(
     assert answer["__type"].startswith(kind)
 
 
+SUMMARY = {"SampleCount": 1, "Sum": 1, "Minimum": 1, "Maximum": 1}
 INVALID, COMBINATION = "InvalidParameterValue", "InvalidParameterCombination"
 
 
@@ -214,6 +241,10 @@ INVALID, COMBINATION = "InvalidParameterValue", "InvalidParameterCombination"
     ("datum", "code", "words"),
     [
         ({"Value": float("nan")}, INVALID, "value NaN for parameter MetricData.member.1.Value"),
+        ({"Value": -1e300}, INVALID, "not from -2^360 to 2^360"),
+        ({"Values": [1], "Counts": [1e300]}, INVALID, "value 1e+300 for parameter MetricData.member.1.Counts"),
+        ({"StatisticValues": SUMMARY | {"Sum": float("nan")}}, INVALID, "value NaN for parameter"),
+        ({"StatisticValues": SUMMARY | {"Sum": 1e300}}, INVALID, "value of MetricData.member.1.StatisticValues"),
         ({"Values": [1, float("inf")]}, INVALID, "value Infinity for parameter MetricData.member.1.Values"),
         ({"Values": [1.0] * 151}, INVALID, "size greater than 150"),
         ({"Values": [1, 2], "Counts": [1]}, COMBINATION, "must have the same size"),
@@ -248,6 +279,7 @@ def test_refused_questions(cloudwatch: Any) -> None:
         (data, {**HOUR, "MetricDataQueries": [{"Id": "b", "Expression": "nothing * 2"}]}, INVALID, "no id"),
         (data, {**HOUR, "MetricDataQueries": [{"Id": "b", "MetricStat": metric("a", "p101")}]}, INVALID, "statistic"),
         (data, {**HOUR, "MetricDataQueries": [query], "NextToken": "x"}, "InvalidNextToken", "NextToken"),
+        (data, {**HOUR, "MetricDataQueries": [query], "MaxDatapoints": -1}, INVALID, "MaxDatapoints"),
         (cloudwatch.put_metric_data, {"Namespace": "AWS/x", "MetricData": []}, INVALID, "AWS/x"),
     ]
     for call, arguments, code, words in cases:
@@ -270,6 +302,8 @@ def test_alarms_are_described(server: CloudWatchServer, cloudwatch: Any) -> None
     names = [alarm["AlarmName"] for alarm in cloudwatch.describe_alarms(StateValue="OK")["MetricAlarms"]]
     assert names == ["Ratio"]
     assert [a["AlarmName"] for a in cloudwatch.describe_alarms(AlarmNamePrefix="B")["MetricAlarms"]] == ["Busy"]
+    for nothing in ({"ActionPrefix": "arn:aws:sns"}, {"ChildrenOfAlarmName": "Busy"}, {"ParentsOfAlarmName": "Busy"}):
+        assert cloudwatch.describe_alarms(**nothing)["MetricAlarms"] == []
     pages = cloudwatch.get_paginator("describe_alarms").paginate(PaginationConfig={"PageSize": 2})
     assert [len(page["MetricAlarms"]) for page in pages] == [2, 1]
 
@@ -351,3 +385,20 @@ def test_prometheus_reads_it(server: CloudWatchServer, cloudwatch: Any) -> None:
     assert 'mine_pump_load_count{host="a\\"b"} 3' in lines
     quantiles = [line.split('"')[-2] for line in lines if "quantile" in line]
     assert quantiles == ["0.5", "0.9", "0.99"]
+
+
+def test_prometheus_finds_no_line_twice(server: CloudWatchServer, cloudwatch: Any) -> None:
+    for name in ("pumpLoad", "pump_load", "Öl", "温度", "tank\nlevel"):
+        put(cloudwatch, name, [2**359], Dimensions=[{"Name": "Host", "Value": "a"}, {"Name": "host", "Value": "b"}])
+    put(cloudwatch, "x", [1], Dimensions=[{"Name": "quantile", "Value": "0.5"}])
+    with urllib.request.urlopen(server.url + "/_headrace/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    assert [line.rpartition(" ")[0] for line in lines if "_sum{" in line] == [
+        'mine_pump_load_sum{metric="Mine pumpLoad",host="a",host_="b"}',
+        'mine_pump_load_sum{metric="Mine pump_load",host="a",host_="b"}',
+        'mine_tank_level_sum{host="a",host_="b"}',
+        'mine_x_sum{quantile_="0.5"}',
+        'mine_l_sum{metric="Mine Öl",host="a",host_="b"}',
+        'mine_sum{metric="Mine 温度",host="a",host_="b"}',
+    ]
+    assert "# HELP mine_tank_level Mine tank\\nlevel, None" in lines

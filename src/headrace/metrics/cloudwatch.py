@@ -18,7 +18,7 @@ from headrace.metrics import alarms
 from headrace.metrics.alarms import Query
 from headrace.metrics.put import check_numbers, combination, invalid, put
 from headrace.metrics.query import answers, grouped
-from headrace.metrics.series import DAY_MINUTES, MINUTE_MS, Series
+from headrace.metrics.series import DAY_MINUTES, KEPT_DAYS, MINUTE_MS, NEWEST_MS, Series
 from headrace.metrics.store import Store
 from headrace.metrics.watch import Watch, arn
 from headrace.sketch import statistic
@@ -30,8 +30,9 @@ DATAPOINTS_MAX = 100_800  # in an answer of GetMetricData
 QUERIES_MAX = 500
 LISTED_MAX = 500
 ALARMS_MAX = 100
+ACTIONS = ("OKActions", "AlarmActions", "InsufficientDataActions")
 ACTIVE_MS = 3 * 3_600_000
-PERIOD_S_MAX = 86_400
+KEPT_MS = KEPT_DAYS * DAY_MINUTES * MINUTE_MS
 
 
 class CloudWatch:
@@ -77,7 +78,7 @@ class CloudWatch:
 
     def _list_metrics(self, asked: dict[str, Any]) -> dict[str, Any]:
         wanted = [(each["Name"], each.get("Value")) for each in asked.get("Dimensions") or ()]
-        since = self._now_ms() - (ACTIVE_MS if asked.get("RecentlyActive") else 15 * DAY_MINUTES * MINUTE_MS)
+        since = self._now_ms() - (ACTIVE_MS if asked.get("RecentlyActive") else KEPT_MS)
 
         def fits(series: Series) -> bool:
             return (
@@ -91,9 +92,9 @@ class CloudWatch:
         return {"Metrics": [_metric(series) for series in page], **following}
 
     def _get_metric_statistics(self, asked: dict[str, Any]) -> dict[str, Any]:
-        start_ms, end_ms = _range(asked)
+        start_ms, end_ms = self._range(asked)
         period_s = _period(asked["Period"])
-        if (count := (end_ms - start_ms) // 1000 / period_s) > STATISTICS_MAX:
+        if (count := (asked["EndTime"] - asked["StartTime"]) / period_s) > STATISTICS_MAX:
             raise combination(
                 f"You have requested up to {count:,.0f} datapoints, which exceeds the limit of {STATISTICS_MAX:,}. You "
                 "may reduce the datapoints requested by increasing Period, or decreasing the time range."
@@ -118,7 +119,7 @@ class CloudWatch:
         return {"Label": asked["MetricName"], "Datapoints": datapoints}
 
     def _get_metric_data(self, asked: dict[str, Any]) -> dict[str, Any]:
-        start_ms, end_ms = _range(asked)
+        start_ms, end_ms = self._range(asked)
         queries = _queries(asked["MetricDataQueries"])
         found = answers(self._store, queries, start_ms, end_ms)
         descending = asked.get("ScanBy", "TimestampDescending") == "TimestampDescending"
@@ -128,20 +129,23 @@ class CloudWatch:
             if query.returned
             for time in sorted(found[query.id], reverse=descending)
         ]
-        limit = min(DATAPOINTS_MAX, asked.get("MaxDatapoints") or DATAPOINTS_MAX)
-        page, following = _page(rows, asked.get("NextToken"), limit)
+        limit = asked.get("MaxDatapoints", DATAPOINTS_MAX)
+        if limit < 1:
+            raise invalid("The parameter MaxDatapoints must be greater than or equal to 1.")
+        page, following = _page(rows, asked.get("NextToken"), min(limit, DATAPOINTS_MAX))
         by_query: dict[str, list[tuple[int, float]]] = {query.id: [] for query in queries if query.returned}
         for query, time, value in page:
             by_query[query.id].append((time, value))
-        last = page[-1][0].id if following else None
-        results = [_result(query, by_query[query.id], query.id == last) for query in queries if query.returned]
+        later = {query.id for query, *_ in rows[int(following["NextToken"]) :]} if following else set()
+        results = [_result(query, by_query[query.id], query.id in later) for query in queries if query.returned]
         return {"MetricDataResults": results, "Messages": [], **following}
 
     def _describe_alarms(self, asked: dict[str, Any]) -> dict[str, Any]:
         names, prefix, state = asked.get("AlarmNames"), asked.get("AlarmNamePrefix", ""), asked.get("StateValue")
         if names and prefix:
             raise combination("The parameters AlarmNames and AlarmNamePrefix are mutually exclusive.")
-        if "MetricAlarm" not in (asked.get("AlarmTypes") or ["MetricAlarm"]):
+        related = asked.keys() & {"ChildrenOfAlarmName", "ParentsOfAlarmName"}  # by composite alarms: there are none
+        if related or "MetricAlarm" not in (asked.get("AlarmTypes") or ["MetricAlarm"]):
             return {"MetricAlarms": [], "CompositeAlarms": []}
         chosen = [
             name
@@ -149,17 +153,31 @@ class CloudWatch:
             if (not names or name in names)
             and name.startswith(prefix)
             and state in (None, self._watch.conditions[name].state)
+            and self._acts(name, asked.get("ActionPrefix", ""))
         ]
         page, following = _page(chosen, asked.get("NextToken"), asked.get("MaxRecords") or ALARMS_MAX)
         return {"MetricAlarms": [self._alarm(name) for name in page], "CompositeAlarms": [], **following}
+
+    def _acts(self, name: str, prefix: str) -> bool:
+        """Return whether an alarm has an action of a prefix, if one is asked for."""
+        properties = self._watch.definitions[name].properties
+        actions = (each for kind in ACTIONS for each in properties.get(kind) or ())
+        return not prefix or any(str(action).startswith(prefix) for action in actions)
+
+    def _range(self, asked: dict[str, Any]) -> tuple[int, int]:
+        """Return the milliseconds asked about, cut to what is kept: to ask about all time costs no more than that."""
+        start, end = asked["StartTime"], asked["EndTime"]
+        if start >= end:
+            raise invalid("The parameter StartTime must be less than the parameter EndTime.")
+        now_ms = self._now_ms()
+        oldest_ms = now_ms - KEPT_MS - DAY_MINUTES * MINUTE_MS  # whole days are kept
+        return round(max(start * 1000, oldest_ms)), round(min(end * 1000, now_ms + NEWEST_MS))
 
     def _alarm(self, name: str) -> dict[str, Any]:
         definition, condition = self._watch.definitions[name], self._watch.conditions[name]
         told = {
             "ActionsEnabled": True,
-            "OKActions": [],
-            "AlarmActions": [],
-            "InsufficientDataActions": [],
+            **{kind: [] for kind in ACTIONS},
             **definition.properties,
             "AlarmName": name,
             "AlarmArn": arn(name),
@@ -188,15 +206,8 @@ def _unpacked(body: bytes) -> bytes:
     return found
 
 
-def _range(asked: dict[str, Any]) -> tuple[int, int]:
-    start_ms, end_ms = round(asked["StartTime"] * 1000), round(asked["EndTime"] * 1000)
-    if start_ms >= end_ms:
-        raise invalid("The parameter StartTime must be less than the parameter EndTime.")
-    return start_ms, end_ms
-
-
 def _period(period_s: int) -> int:
-    if period_s % 60 or not 60 <= period_s <= PERIOD_S_MAX:
+    if period_s % 60:
         raise invalid(f"The Period {period_s} is invalid: one-minute statistics are kept, so write a multiple of 60.")
     return period_s
 

@@ -27,7 +27,7 @@ def evaluate(text: str, series: Mapping[str, Values], times: Sequence[int]) -> V
     value = parser.whole()
     if not isinstance(value, dict):
         raise UsageError(f"The expression {text!r} is not one time series.", "A list or a number is no metric.")
-    return value
+    return _finite(value)
 
 
 def ids(text: str) -> set[str]:
@@ -171,6 +171,13 @@ def _power(left: float, right: float) -> float:
     return value if isinstance(value, float) else math.nan
 
 
+def _sum(values: Sequence[float]) -> float:
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):  # more than a float can say
+        return math.nan
+
+
 _OPERATORS: dict[str, Callable[[float, float], float]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -179,8 +186,8 @@ _OPERATORS: dict[str, Callable[[float, float], float]] = {
 }
 _EACH: dict[str, Callable[[float], float]] = {"ABS": abs, "CEIL": math.ceil, "FLOOR": math.floor}
 _TOGETHER: dict[str, Callable[[list[float]], float]] = {
-    "SUM": math.fsum,
-    "AVG": lambda values: math.fsum(values) / len(values),
+    "SUM": _sum,
+    "AVG": lambda values: _sum(values) / len(values),
     "MIN": min,
     "MAX": max,
 }
@@ -210,8 +217,8 @@ def _each(compute: Callable[[float], float], value: Operand) -> Operand:
     if isinstance(value, list):
         return [_each(compute, item) for item in value]
     if isinstance(value, dict):
-        return {time: compute(number) for time, number in value.items()}
-    return compute(value)
+        return {time: compute(number) for time, number in _finite(value).items()}
+    return compute(value) if math.isfinite(value) else value
 
 
 def _together(compute: Callable[[list[float]], float], value: Operand) -> Operand:

@@ -4,7 +4,6 @@ A log is followed by its inode: rotated away under `<name>.1`, its rest is read 
 its start. Reading is cheap where there is nothing: one `stat` a file.
 """
 
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from headrace.metrics.series import Series, acceptable
+from headrace.metrics.series import VALUE_MAX, Series, acceptable
 from headrace.metrics.store import Store
 
 READ_BYTES = 1024 * 1024  # at once; a longer line is no EMF line
@@ -139,10 +138,10 @@ class Values:
                     raise ValueError(dimensions)
                 for metric in directive.Metrics:
                     value = line.get(metric.Name)
-                    if value is None:
+                    if value is None or value == []:
                         continue
                     values = value if isinstance(value, list) else [value]
-                    if not math.isfinite(sum(values)):  # raises for what is no number
+                    if not -VALUE_MAX <= min(values) <= max(values) <= VALUE_MAX:  # raises for what is no number
                         raise ValueError(values)
                     series = Series.of(directive.Namespace, metric.Name, dimensions)
                     key = series, minute_ms, metric.Unit

@@ -1,6 +1,8 @@
 """Metrics in Prometheus' text format: a summary each, with quantiles of the last minute that is over.
 
-`_sum` and `_count` are totals since the metrics process started, as Prometheus wants counters.
+`_sum` and `_count` are totals since the metrics process started, as Prometheus wants counters. It refuses a page on
+which two lines name the same; so metrics whose names become one, as pumpLoad and pump_load do, or lose letters, have
+their own in a label.
 """
 
 import re
@@ -22,10 +24,12 @@ def exposition(store: Store, now_ms: int) -> str:
         by_name.setdefault(_name(f"{series.namespace} {series.name}"), []).append(series)
     lines = []
     for name, members in by_name.items():
-        lines.append(f"# HELP {name} {members[0].namespace} {members[0].name}, {store.series[members[0]].unit}")
+        about = f"{members[0].namespace} {members[0].name}, {store.series[members[0]].unit}"
+        lines.append(f"# HELP {name} {_escaped(about)}")
         lines.append(f"# TYPE {name} summary")
+        named = len({series[:2] for series in members}) > 1 or not about.isascii()
         for series in members:
-            labels = [f'{_name(key)}="{_escaped(value)}"' for key, value in series.dimensions]
+            labels = _labels(series, named)
             for sketch in last[series].values():
                 for quantile in QUANTILES:
                     value = sketch.percentile(quantile * 100)
@@ -38,8 +42,20 @@ def exposition(store: Store, now_ms: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _labels(series: Series, named: bool) -> list[str]:
+    """Return a series' labels, no name twice; if wanted, with the metric's own name."""
+    found: dict[str, str] = {"metric": f"{series.namespace} {series.name}"} if named else {}
+    for key, value in series.dimensions:
+        label = _name(key)
+        while label in found or label == "quantile":
+            label += "_"
+        found[label] = value
+    quoted = {label: _escaped(value).replace('"', '\\"') for label, value in found.items()}
+    return [f'{label}="{value}"' for label, value in quoted.items()]
+
+
 def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
+    return repr(float(value)).removesuffix(".0")
 
 
 def _name(text: str) -> str:
@@ -49,7 +65,7 @@ def _name(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def _braces(labels: list[str]) -> str:

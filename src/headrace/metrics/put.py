@@ -1,9 +1,8 @@
 """PutMetricData: what of a request is taken, and what it is refused for."""
 
-import math
 from typing import Any
 
-from headrace.metrics.series import NEWEST_MS, OLDEST_MS, Series, acceptable
+from headrace.metrics.series import NEWEST_MS, OLDEST_MS, VALUE_MAX, Series, acceptable
 from headrace.metrics.store import Store
 from headrace.sketch import Sketch
 from headrace.wire import WireError
@@ -11,7 +10,7 @@ from headrace.wire import WireError
 METRICS_MAX = 1000
 VALUES_MAX = 150
 _NO_NUMBERS = ("NaN", "Infinity", "-Infinity")  # as JSON clients write them
-_NUMBERS = ("Value", "Values", "Counts")
+_NUMBERS = ("Value", "Values", "Counts", "StatisticValues")
 
 
 def invalid(message: str) -> WireError:
@@ -31,6 +30,7 @@ def check_numbers(asked: Any) -> None:
         if isinstance(datum, dict):
             for name in _NUMBERS:
                 values = datum.get(name)
+                values = list(values.values()) if isinstance(values, dict) else values
                 for value in values if isinstance(values, list) else [values]:
                     if value in _NO_NUMBERS:
                         raise invalid(f"The value {value} for parameter MetricData.member.{at}.{name} is invalid.")
@@ -51,14 +51,14 @@ def put(store: Store, asked: dict[str, Any], now_ms: int) -> None:
 def _datum(namespace: str, at: int, datum: dict[str, Any], now_ms: int) -> tuple[Series, int, Sketch, str]:
     place = f"MetricData.member.{at}"
     dimensions = datum.get("Dimensions") or []
-    at_ms = round(datum["Timestamp"] * 1000) if "Timestamp" in datum else now_ms
+    at_ms = datum["Timestamp"] * 1000 if "Timestamp" in datum else now_ms
     if not acceptable(at_ms, now_ms):
         raise invalid(
             f"The parameter {place}.Timestamp must specify a time no more than {OLDEST_MS // 86_400_000} days in the "
             f"past and no more than {NEWEST_MS // 3_600_000} hours in the future."
         )
     series = Series.of(namespace, datum["MetricName"], ((each["Name"], each["Value"]) for each in dimensions))
-    return series, at_ms, _sketch(place, datum), datum.get("Unit", "None")
+    return series, round(at_ms), _sketch(place, datum), datum.get("Unit", "None")
 
 
 def _sketch(place: str, datum: dict[str, Any]) -> Sketch:
@@ -71,7 +71,7 @@ def _sketch(place: str, datum: dict[str, Any]) -> Sketch:
     if kinds == ["StatisticValues"]:
         found = datum["StatisticValues"]
         count, low, high = found["SampleCount"], found["Minimum"], found["Maximum"]
-        if not all(map(math.isfinite, found.values())) or count <= 0 or low > high:
+        if not all(map(_fits, found.values())) or count <= 0 or low > high:
             raise invalid(f"The value of {place}.StatisticValues is invalid.")
         sketch.add_summary(count, found["Sum"], low, high)
         return sketch
@@ -82,7 +82,14 @@ def _sketch(place: str, datum: dict[str, Any]) -> Sketch:
     if len(counts) != len(values):
         raise combination(f"The parameters {place}.Values and {place}.Counts must have the same size.")
     for value, count in zip(values, counts, strict=True):
-        if not math.isfinite(value) or not math.isfinite(count) or count < 0:
-            raise invalid(f"The value {value} for parameter {place}.{kinds[0]} is invalid.")
-        sketch.add_weighted(value, count)
+        if not _fits(value):
+            raise invalid(f"The value {value} for parameter {place}.{kinds[0]} is not from -2^360 to 2^360.")
+        if not _fits(count) or count < 0:
+            raise invalid(f"The value {count} for parameter {place}.Counts is invalid.")
+        if count:
+            sketch.add_weighted(value, count)
     return sketch
+
+
+def _fits(value: float) -> bool:
+    return -VALUE_MAX <= value <= VALUE_MAX

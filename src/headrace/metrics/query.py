@@ -1,6 +1,6 @@
 """What metrics say over periods: statistics of series, and expressions over those."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headrace.errors import UsageError
 from headrace.metrics import expression
@@ -27,8 +27,7 @@ def answers(store: Store, queries: Sequence[Query], start_ms: int, end_ms: int) 
         length_ms = query.period_s * 1000
         starts = range(_floor(start_ms, length_ms), end_ms, length_ms)
         values[query.id] = _values(query, _of_unit(store, query, series, found[series]), starts)
-    period_ms = max(lengths, default=MINUTE_MS)
-    return computed(queries, values, range(_floor(start_ms, period_ms), end_ms, period_ms))
+    return computed(queries, values, lambda length_ms: range(_floor(start_ms, length_ms), end_ms, length_ms))
 
 
 def alarm_values(store: Store, alarm: Definition, end_ms: int) -> list[float | None]:
@@ -41,13 +40,16 @@ def alarm_values(store: Store, alarm: Definition, end_ms: int) -> list[float | N
         for query in alarm.queries
         if query.series is not None
     }
-    result = computed(alarm.queries, values, starts)
+    result = computed(alarm.queries, values, lambda _: starts)
     returned = next(query.id for query in alarm.queries if query.returned)
     return [result[returned].get(start) for start in starts]
 
 
-def computed(queries: Sequence[Query], values: dict[str, Values], times: Sequence[int]) -> dict[str, Values]:
-    """Return `values` with those of the expressions, which may name each other."""
+def computed(
+    queries: Sequence[Query], values: dict[str, Values], times: Callable[[int], Sequence[int]]
+) -> dict[str, Values]:
+    """Return `values` with those of the expressions, which may name each other; `times` are those of a period (ms)."""
+    lengths = {query.id: query.period_s * 1000 for query in queries if query.series is not None}
     known = dict(values)
     plain = dict(values)  # METRICS() means these
     waiting = [(query.id, query.expression) for query in queries if query.expression is not None]
@@ -55,11 +57,13 @@ def computed(queries: Sequence[Query], values: dict[str, Values], times: Sequenc
     for _ in range(EXPRESSION_ROUNDS_MAX):
         later = []
         for name, text in waiting:
-            if (expression.ids(text) & names) - known.keys():
+            used = expression.ids(text) & names
+            if used - known.keys():
                 later.append((name, text))
                 continue
             scope = plain if expression.uses_metrics(text) else known
-            known[name] = expression.evaluate(text, scope, times)
+            lengths[name] = max((lengths[each] for each in used or scope), default=MINUTE_MS)
+            known[name] = expression.evaluate(text, scope, times(lengths[name]))
         if not later:
             return known
         waiting = later

@@ -8,6 +8,7 @@ DAY_MINUTES = 24 * 60
 KEPT_DAYS = 15
 OLDEST_MS = 14 * 24 * 3_600_000  # values older than that are refused, as on AWS
 NEWEST_MS = 2 * 3_600_000  # and those further ahead
+VALUE_MAX = 2.0**360  # and those further from 0: sums of what is taken stay numbers
 
 
 class Series(NamedTuple):
@@ -19,8 +20,8 @@ class Series(NamedTuple):
 
     @classmethod
     def of(cls, namespace: str, name: str, dimensions: Iterable[tuple[str, str]] = ()) -> "Series":
-        """Return the series of dimensions in any order."""
-        return cls(namespace, name, tuple(sorted(dimensions)))
+        """Return the series of dimensions in any order; of those of one name the last counts."""
+        return cls(namespace, name, tuple(sorted(dict(dimensions).items())))
 
     @property
     def label(self) -> str:
