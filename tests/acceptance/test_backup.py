@@ -121,7 +121,13 @@ def test_what_is_refused(data: Path, tmp_path: Path) -> None:
     shutil.copytree(made, newer)
     manifest = json.loads((newer / "backup.json").read_text())
     (newer / "backup.json").write_text(json.dumps(manifest | {"version": 99}))
+    cold = tmp_path / "cold"  # of a data directory that keeps its cold objects outside
+    cold.mkdir()
+    shutil.copytree(data, tmp_path / "colder")
+    place = tmp_path / "colder" / "s3" / ".cold.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"folder": str(cold)}))
     cases = [
+        (("backup", str(cold / "b"), "--data", str(tmp_path / "colder")), 2, "lies in the cold folder"),
         (("backup", str(data), "--data", str(data)), 2, "exists already"),
         (("backup", str(data / "b"), "--data", str(data)), 2, "lies in the data directory"),
         (("backup", str(there), "--data", str(data)), 2, "exists already"),
@@ -140,7 +146,9 @@ def test_what_is_refused(data: Path, tmp_path: Path) -> None:
         assert result.exit_code == code, (arguments, result.stderr)
         assert problem in result.stderr
         assert len(result.stderr.strip().splitlines()) >= 2, result.stderr  # what to do is said, too
-    assert {path.name for path in tmp_path.iterdir()} == {"there", "made", "damaged", "newer"}, "something was left"
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"there", "made", "damaged", "newer", "cold", "colder"}, "something was left"
+    assert not list(cold.iterdir())
 
 
 def test_a_backup_that_does_not_fit_leaves_nothing(data: Path, tmp_path: Path) -> None:

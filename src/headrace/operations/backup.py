@@ -60,10 +60,11 @@ def backup(layout: Layout, target: Path) -> Manifest:
     data, target = layout.data.resolve(), target.resolve()
     _check_data(layout)
     _check_target(target, "Name a folder that does not exist yet: each backup gets one of its own.")
-    if target.is_relative_to(data):
-        raise UsageError(
-            f"{target} lies in the data directory {data} itself.", "Name a folder outside, best on another disk."
-        )
+    for what, folder in ("data directory", data), ("cold folder", cold_folder.place(layout.buckets).resolve()):
+        if target.is_relative_to(folder):
+            raise UsageError(
+                f"{target} lies in the {what} {folder} itself.", "Name a folder outside, best on another disk."
+            )
     with _appearing(target) as folder, _held(layout) as running:
         _Backup(layout, folder, running).run()
         files, size = _count(folder)
