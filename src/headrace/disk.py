@@ -302,9 +302,10 @@ def link_file(source: Path, target: Path) -> int:
 
 
 class Room(NamedTuple):
-    """What a disk still takes."""
+    """What a disk still takes; `free_files` is None where a file system does not count them."""
 
     free_bytes: int
+    free_files: int | None
     full: bool
     read_only: bool
 
@@ -313,7 +314,9 @@ def room(folder: Path) -> Room:
     """Return what the disk of a folder still takes."""
     found = os.statvfs(folder)
     free_bytes = found.f_bavail * found.f_frsize
-    return Room(free_bytes, free_bytes < FULL_BYTES, bool(found.f_flag & os.ST_RDONLY))
+    free_files = found.f_favail if found.f_files else None
+    full = free_bytes < FULL_BYTES or free_files == 0
+    return Room(free_bytes, free_files, full, bool(found.f_flag & os.ST_RDONLY))
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
@@ -325,6 +328,10 @@ def storage_error(path: Path, error: OSError) -> StorageError:
         errno.EACCES: "Give this user write permission, or another --data directory.",
         errno.EMFILE: "Too many open files: raise the limit (ulimit -n).",
     }
+    if error.errno == errno.ENOSPC:
+        with contextlib.suppress(OSError):
+            if room(path.parent).free_files == 0:
+                hints[errno.ENOSPC] = "The disk takes no more files (df -i): remove some; writing resumes by itself."
     reason = os.strerror(error.errno) if error.errno else str(error)
     return StorageError(f"{path}: {reason}.", hints.get(error.errno or 0, "Check the disk (dmesg, SMART)."))
 

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import shutil
 import threading
 import time
 from collections import Counter
@@ -12,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from headrace import disk as durable
+from headrace.errors import StorageError
 from support.backend import Backend, backend, wait_until
+from support.command_line import run
 from support.load import put_records_body
 from support.small_disk import MB, SmallDisk, small_disk
 
@@ -169,3 +173,15 @@ def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
         with backend(disk.folder) as again:
             status = settled_and_verified(again, load)
             assert status["accepted"] >= len(load.acknowledged)  # what was refused may have been kept
+
+
+def test_a_disk_that_takes_no_more_files(tmp_path: Path) -> None:
+    with small_disk(tmp_path, 100) as disk, backend(tmp_path) as running:
+        running.stop()
+        shutil.move(running.data, disk.folder / "data")
+        with disk.no_more_files():
+            assert durable.room(disk.folder).full
+            with pytest.raises(StorageError, match=r"No space left on device\.\n.*takes no more files"):
+                durable.write_file(disk.folder / "one", b"more")
+            result = run("doctor", "--data", disk.folder / "data")
+            assert "takes no more files" in result.stdout

@@ -5,6 +5,8 @@ the reason says so.
 """
 
 import contextlib
+import itertools
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,14 +51,25 @@ class SmallDisk:
     @contextlib.contextmanager
     def ballast(self, leave_bytes: int) -> Iterator[None]:
         """Take all but `leave_bytes` of the free space for as long as the context lasts."""
-        import shutil
-
         path = self.folder / "ballast"
         _run("fallocate", "-l", str(max(1, shutil.disk_usage(self.folder).free - leave_bytes)), str(path))
         try:
             yield
         finally:
             path.unlink()
+
+    @contextlib.contextmanager
+    def no_more_files(self) -> Iterator[None]:
+        """Make so many empty files that the disk takes no more, for as long as the context lasts."""
+        folder = self.folder / "many"
+        folder.mkdir()
+        try:
+            with contextlib.suppress(OSError):
+                for number in itertools.count():
+                    (folder / str(number)).touch()
+            yield
+        finally:
+            shutil.rmtree(folder)
 
 
 @contextlib.contextmanager

@@ -206,6 +206,8 @@ def test_status_tells_what_keeps_it_from_its_work(fake: FakeBackend, ask: Any) -
         "THE DISK IS FULL: 3.0 MB are free; free space, and everything goes on",
         "ALARM StoreIsBehind IS ON: It is late.",
     ]
+    fake.status |= {"disk": {"free_bytes": 3_000_000, "free_files": 0, "full": True, "read_only": False}}
+    assert "THE DISK IS FULL: it takes no more files; free space" in ask("status").stdout
     fake.status |= {"disk": {"free_bytes": 3_000_000, "full": True, "read_only": True}, "alarms_on": None}
     assert "THE DISK IS READ-ONLY" in ask("status").stdout
 

@@ -59,6 +59,7 @@ def test_what_devices_sent_wrongly_is_no_fault_of_the_backend() -> None:
         ({"functions": [Function("f", import_error="no module x")]}, BAD, "f can't be imported: no module x"),
         ({"functions": [Function("f", account(), trouble="shard 1: late")]}, FAIR, "f does not get on: shard 1: late"),
         ({"disk": {"free_bytes": 5, "full": True}}, BAD, "The disk is full: 5 B are free"),
+        ({"disk": {"free_bytes": 5, "free_files": 0, "full": True}}, BAD, "The disk is full: it takes no more files"),
         (
             {"disk": {"free_bytes": 5, "full": True, "read_only": True}},
             BAD,

@@ -128,7 +128,8 @@ def _troubles(status: dict[str, Any]) -> list[str]:
     if disk.get("read_only"):
         lines.append("THE DISK IS READ-ONLY: nothing is accepted until it is mounted for writing")
     elif disk.get("full"):
-        lines.append(f"THE DISK IS FULL: {size(disk['free_bytes'])} are free; free space, and everything goes on")
+        left = "it takes no more files" if disk.get("free_files") == 0 else f"{size(disk['free_bytes'])} are free"
+        lines.append(f"THE DISK IS FULL: {left}; free space, and everything goes on")
     lines += [f"ALARM {name} IS ON: {text}" for name, text in (status.get("alarms_on") or {}).items()]
     return ["\n".join(lines)] if lines else []
 

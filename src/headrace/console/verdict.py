@@ -94,7 +94,9 @@ def _disk(snapshot: Snapshot) -> list[Finding]:
     if snapshot.disk.get("read_only"):
         return [Finding(BAD, "The disk is read-only: nothing is accepted until it is mounted for writing")]
     if snapshot.disk.get("full"):
-        return [Finding(BAD, f"The disk is full: {words.size(snapshot.disk['free_bytes'])} are free")]
+        no_files = snapshot.disk.get("free_files") == 0
+        left = "it takes no more files" if no_files else f"{words.size(snapshot.disk['free_bytes'])} are free"
+        return [Finding(BAD, f"The disk is full: {left}")]
     return []
 
 

@@ -153,7 +153,12 @@ class _Examination:
 
     def _space(self) -> Iterator[Finding]:
         room = disk.room(self._layout.data)
-        if room.free_bytes < FREE_LITTLE:
+        if room.free_files == 0:
+            yield Finding(
+                "disk", f"The disk of {self._layout.data} takes no more files, however much space it has (df -i).",
+                "Remove files; writing resumes by itself.",
+            )  # fmt: skip
+        elif room.free_bytes < FREE_LITTLE:
             yield Finding(
                 "disk", f"{room.free_bytes / 1e6:,.0f} MB are free on the disk of {self._layout.data}.",
                 "Free space, or shorten the stream's retention; writing resumes by itself.", serious=room.full,
