@@ -13,7 +13,7 @@ import pytest
 
 from headrace import clock
 from headrace.archive import columns
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, UsageError
 from headrace.jobs import report, views
 from headrace.jobs.base import Engine, Relation
 from support.backend import ROOT
@@ -205,7 +205,7 @@ class EngineContract:
 
     def test_a_row_without_a_day_is_refused(self, session: Engine, tmp_path: Path) -> None:
         sql = "SELECT CAST(NULL AS TIMESTAMP) AS period_start, 1 AS one"
-        with pytest.raises(HeadraceError, match="period_start is null"):
+        with pytest.raises(UsageError, match="period_start is null"):
             session.write(sql, tmp_path / "out", order=("one",), day=report.START)
 
     def test_wrong_sql_says_what_is_wrong(self, session: Engine, tmp_path: Path) -> None:

@@ -88,6 +88,10 @@ def test_parquet_has_the_types_of_the_result(fake: FakeRedshift, ask: Ask, tmp_p
     rows = duckdb.connect().execute("SELECT a, a_2, ok FROM read_parquet(?)", [str(path)]).fetchall()
     assert rows == [(7, "", True), (None, None, None)]
     assert [path.name for path in tmp_path.iterdir()] == ["it's.parquet"]
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    assert ask("SELECT 1", "--parquet", str(link)).exit_code == 0
+    assert link.readlink() == path
 
 
 def test_a_terminal_obeys_nothing_that_a_device_sent(fake: FakeRedshift, ask: Ask) -> None:

@@ -58,6 +58,11 @@ class Site:
             self.days[day] = Day((*before.files, path), f"{before.mark}+{self.count}")
 
     def run(self, name: str, **more: Any) -> dict[str, Any]:
+        return self.run_report(report.load(ROOT / "reports" / f"{name}.sql"), **more)
+
+    def run_report(self, found: report.Report, **more: Any) -> dict[str, Any]:
+        name = found.name
+
         @contextlib.contextmanager
         def archived() -> Iterator[Archived]:
             yield Archived(dict(self.days), columns.schema(("t",)), ("t",), self.cold)
@@ -65,7 +70,6 @@ class Site:
         settings = JobSettings(writes_per_s=1_000_000, parameters=more.pop("parameters", {}))
         run = Run(f"{name}-1", name, "request", 0, settings, attempts=[Attempt(0)], **more)
         places = work.Places(archived, self.devices, [self.failures], self.archive, self.events)
-        found = report.load(ROOT / "reports" / f"{name}.sql")
         folder = Folder(self.folder / "jobs", name)
         return work.run_report(found, run, folder, places, TODAY, self.said.append)
 
@@ -136,6 +140,20 @@ def test_a_parameter_that_the_report_does_not_have_is_refused(site: Site) -> Non
     site.add(event("a", FIRST))
     with pytest.raises(UsageError, match="no parameter gap"):
         site.run("aggregate_daily", parameters={"gap": 1})
+
+
+def test_rows_of_a_day_that_was_not_computed_are_refused(site: Site, tmp_path: Path) -> None:
+    site.add(event("a", FIRST))
+    path = tmp_path / "by_arrival.sql"
+    path.write_text(
+        "-- period: day\n-- keys: period_start, device_id\n"
+        "SELECT DISTINCT CAST(date_trunc('day', time + INTERVAL '1' DAY) AS TIMESTAMP) AS period_start, device_id "
+        "FROM events"
+    )
+    with pytest.raises(UsageError, match="rows of 2026-02-28") as caught:
+        site.run_report(report.load(path))
+    assert "time" in caught.value.hint
+    assert list(site.archive.list()) == []
 
 
 def test_devices_and_rejected_documents_become_relations(site: Site, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import click
 
 from headrace.cli.backend import Backend
 from headrace.cli.options import json_option, range_options, with_backend
-from headrace.cli.output import note, print_json, size
+from headrace.cli.output import note, print_json, size, whole_file
 from headrace.errors import HeadraceError, UsageError
 
 
@@ -69,16 +69,11 @@ def _kind_of(output: Path | None) -> str:
 
 
 def _to_file(backend: Backend, found: dict[str, Any], output: Path) -> None:
-    """Write beside the file's name first, so that no part of an export is taken for the whole."""
-    part = output.with_name(f".{output.name}.part")
     try:
-        with part.open("wb") as file:
+        with whole_file(output) as path, path.open("wb") as file:
             _fetch(backend, found, file)
-        part.replace(output)
     except OSError as error:
         raise HeadraceError(f"{output}: {error.strerror}", "Give another --output.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _fetch(backend: Backend, found: dict[str, Any], file: BinaryIO) -> None:

@@ -1,8 +1,10 @@
 """How results are printed: JSON for programs, aligned columns for people."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import click
 
@@ -15,6 +17,25 @@ def print_json(value: object) -> None:
 def print_raw(body: bytes) -> None:
     """Print JSON text exactly as it is: numbers keep the digits they were sent with."""
     click.echo(body.strip())
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path to write to that takes the place of `path` at the end, so that no part is taken for the whole.
+
+    What is there and is no file (a device, a pipe) is written to as it is; a link goes on to lead there.
+    """
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    target = path.resolve()
+    part = target.with_name(f".{target.name}.part")
+    try:
+        yield part
+        part.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def note(text: str) -> None:

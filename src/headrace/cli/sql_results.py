@@ -1,6 +1,5 @@
 """Results of SQL as the command line shows them: an aligned table, CSV, JSON, or a Parquet file. Rows are streamed."""
 
-import contextlib
 import csv
 import io
 import json
@@ -12,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from headrace.cli.output import printable
+from headrace.cli.output import printable, whole_file
 from headrace.errors import HeadraceError
 
 Row = Sequence[str | int | float | bool | None]
@@ -173,20 +172,15 @@ ALIASES = {
 
 
 def write_parquet(result: Result, path: Path) -> int:
-    """Write a Parquet file, beside its name first, so that no part of a result is taken for the whole."""
-    part = path.with_name(f".{path.name}.part")
+    """Write a Parquet file, whole or not at all."""
     names = _distinct(column.name for column in result.columns)
     try:
-        with tempfile.TemporaryDirectory(prefix=".headrace-sql-", dir=path.parent) as folder:
+        with whole_file(path) as part, tempfile.TemporaryDirectory(prefix=".headrace-sql-", dir=path.parent) as folder:
             lines = Path(folder) / "rows.ndjson"
             count = _write_lines(result, lines)
             _convert(lines, names, [_parquet_type(column.type) for column in result.columns], part)
-        part.replace(path)
     except OSError as error:
         raise HeadraceError(f"{path}: {error.strerror}", "Give another --parquet FILE.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
     return count
 
 
@@ -218,7 +212,7 @@ def _convert(lines: Path, names: Sequence[str], kinds: Sequence[str], part: Path
         with duckdb.connect(config={"threads": 1, "memory_limit": "512MB"}) as connection:
             connection.execute("SET enable_progress_bar = false")
             copy = f"COPY (SELECT {casts} FROM {read}) TO {_text(str(part))}"  # noqa: S608 # names are quoted
-            connection.execute(f"{copy} (FORMAT parquet, COMPRESSION zstd)")
+            connection.execute(f"{copy} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)")
     except duckdb.Error as error:
         raise HeadraceError(f"The Parquet file can't be written: {error}", "Give another --parquet FILE.") from error
 

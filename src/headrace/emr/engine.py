@@ -15,8 +15,8 @@ from headrace.archive.copies import Copies
 from headrace.emr import storage
 from headrace.emr.storage import Source
 from headrace.errors import UsageError
-from headrace.jobs.base import Engine, Relation
-from headrace.jobs.spark import NO_DAY, Spark, no_day
+from headrace.jobs.base import Engine, Relation, no_day
+from headrace.jobs.spark import NO_DAY, Spark
 
 
 class Shared(Engine):

@@ -100,9 +100,12 @@ class _Report:
         self._session().put(found.sql, f"{self._work}/out", order=found.keys, day=day)
 
     def _decide(self, computed: list[date] | None, seen: days.Seen) -> None:
+        out = f"{self._work}/out/"
+        written = (info.key.removeprefix(out).partition("/")[0] for info in self._bucket.list(f"{out}dt="))
+        output.check_days(self._found, computed, written)
         objects: dict[str, str] = {}
         for day in computed if computed is not None else [None]:
-            prefix = f"{self._work}/out/" + (f"dt={day}/" if day else "")
+            prefix = out + (f"dt={day}/" if day else "")
             keys = [info.key for info in self._bucket.list(prefix) if info.key.endswith(".parquet")]
             key = output.key_of(self._found.name, day)
             if len(keys) > 1:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from headrace.errors import UsageError
+
 DUCKDB, SPARK = ENGINES = ("duckdb", "spark")
 
 
@@ -68,6 +70,11 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """End the session."""
+
+
+def no_day(day: str | None) -> UsageError:
+    """Return the error for rows that have no day."""
+    return UsageError(f"The report has rows whose {day} is null.", "Each row belongs to a day.")
 
 
 def has_column(member: str, typed: Sequence[str], text: Callable[[str], str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.errors import HeadraceError, UsageError
 from headrace.jobs import views
-from headrace.jobs.base import Engine, Relation, has_column, quoted
+from headrace.jobs.base import Engine, Relation, has_column, no_day, quoted
 from headrace.json_members import KEY, VALUE, members
 
 _BATCH_ROWS = 10_000
@@ -87,7 +87,7 @@ class DuckDB(Engine):
             return
         for (found,) in self._execute("SELECT DISTINCT _day FROM result ORDER BY ALL").fetchall():
             if found is None:
-                raise HeadraceError(f"The report has rows whose {day} is null.", "Each row belongs to a day.")
+                raise no_day(day)
             self._copy(f"_day = DATE '{found}'", sorting, folder / f"dt={found}")
 
     def rows(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:

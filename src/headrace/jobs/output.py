@@ -14,11 +14,12 @@ import msgspec
 
 from headrace import clock, disk
 from headrace.archive.base import Bucket
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, UsageError
 from headrace.jobs import aggregates
 from headrace.jobs.base import Engine
 from headrace.jobs.days import Seen
 from headrace.jobs.history import Folder
+from headrace.jobs.report import START, Report
 from headrace.table.base import Item, Table
 
 VERSION = 1
@@ -41,6 +42,21 @@ class Publication(msgspec.Struct):
 def key_of(report: str, day: date | None) -> str:
     """Return the key of a report's object."""
     return f"reports/{report}/dt={day}/{report}.parquet" if day else f"reports/{report}/{report}.parquet"
+
+
+def check_days(report: Report, computed: Iterable[date] | None, written: Iterable[str]) -> None:
+    """Raise UsageError where a report has rows of days that it was not given the events of.
+
+    `written` names folders of its rows, `dt=<day>`. One that uses another report has that one's rows of every day.
+    """
+    if report.daily and report.uses is None:
+        given = {f"dt={day}" for day in computed or ()}
+        others = sorted(set(written) - given)
+        if others:
+            raise UsageError(
+                f"{report.name}.sql: it has rows of {others[0][3:]}, and of that day it was given no events.",
+                f"Take {START} from `time`, the event's own, by which days are told; or leave -- period: out.",
+            )
 
 
 def commit(work: Path, report: str, computed: list[date] | None, items: str | None, seen: Seen) -> Publication:

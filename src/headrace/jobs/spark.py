@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from headrace.errors import HeadraceError, UsageError
-from headrace.jobs.base import Engine, Relation, has_column
+from headrace.jobs.base import Engine, Relation, has_column, no_day
 
 T = TypeVar("T")
 
@@ -161,11 +161,6 @@ class Spark(Engine):
             raise HeadraceError(
                 f"Spark failed: {reason}", "See the job's log; a value may not fit its type."
             ) from error
-
-
-def no_day(day: str | None) -> HeadraceError:
-    """Return the error for rows that have no day."""
-    return HeadraceError(f"The report has rows whose {day} is null.", "Each row belongs to a day.")
 
 
 def _settings(temporary: Path, memory_mb: int) -> dict[str, str]:

@@ -66,6 +66,7 @@ def run_report(found: Report, run: Run, folder: Folder, places: Places, today: d
         say(f"computing {found.name}" + (f", {len(computed)} {found.unit}" if computed is not None else ""))
         prepare(engine(), found, run.settings, computed, archived, places, book, work / "tmp")
         engine().write(found.sql, work / "out", order=found.keys, day=report.START if found.periodic else None)
+        output.check_days(found, computed, (path.name for path in (work / "out").glob("dt=*")))
         output.commit(work, found.name, computed, found.items, seen)
         items += _finish(work / output.PUBLICATION, folder, places, engine, run.settings)
         say(f"done, {items} items written")
