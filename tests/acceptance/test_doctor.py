@@ -23,6 +23,7 @@ from headrace.settings import Layout
 from headrace.stream import catalog, repair
 from headrace.stream.log import Log
 from headrace.stream.reader import Reader
+from headrace.table.store import Store
 from support.archive import Archive, events
 from support.command_line import run
 
@@ -95,7 +96,7 @@ def findings(data: Path, **more: Any) -> list[str]:
 def test_nothing_is_wrong(data: Path) -> None:
     assert findings(data) == []
     result = run("doctor", "--data", data)
-    assert result.exit_code == 0 and result.stdout == f"nothing is wrong with installation and {data}\n"
+    assert result.exit_code == 0 and result.stdout == f"nothing is wrong with the installation and {data}\n"
     assert findings(data, mend=True) == []
     assert not (data / "damaged").exists()
 
@@ -229,7 +230,26 @@ def test_a_repair_beside_a_running_backend_is_refused(data: Path) -> None:
 
 def test_the_installation_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run("doctor").stdout == "nothing is wrong with installation\n"
+    assert run("doctor").stdout == "nothing is wrong with the installation\n"
+
+
+@pytest.mark.parametrize("file", ["format.json", "db/CURRENT", "db/MANIFEST-*", "db/*.sst"])
+def test_a_table_that_can_not_be_opened_is_told(data: Path, file: str) -> None:
+    folder = Layout(data).table
+    table = Store.open(folder, ["events"])
+    table.put("events", (b"key", b"value"))
+    table.snapshot(data / "flushed")
+    table.close()
+    shutil.rmtree(data / "flushed")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert findings(data) == []
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    for path in folder.glob(file):
+        path.write_bytes(b"")
+    (found,) = findings(data)
+    assert found.startswith("table: ")
+    with disk.locked(data / "lock", "headrace up"):
+        assert run("doctor", "--data", data).exit_code == 1  # the processes do not answer: the table is theirs
 
 
 def test_scanning_changes_nothing(data: Path) -> None:

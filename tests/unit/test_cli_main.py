@@ -197,6 +197,17 @@ def test_the_module_is_the_command() -> None:
     assert done.stdout.startswith("headrace ")
 
 
+def test_output_that_can_not_be_written_is_said() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "headrace", "--help"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1,
+        "headrace: What is printed can't be written: No space left on device.",
+    )
+
+
 def test_a_terminal_does_not_obey_what_a_device_sent() -> None:
     from headrace.cli.output import printable, table
 

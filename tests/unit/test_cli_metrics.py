@@ -1,9 +1,14 @@
+import re
+import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from headrace.cli import metrics
 from headrace.errors import UsageError
+from support.cloudwatch_server import CloudWatchServer
+from support.command_line import run
 
 NOW = datetime(2026, 7, 25, 12, 0, 30, tzinfo=UTC)
 
@@ -47,3 +52,14 @@ def test_plots(values: list[float | None], lines: list[str]) -> None:
 )
 def test_numbers(value: float, text: str) -> None:
     assert metrics.number(value) == text
+
+
+def test_a_plot_of_days_names_them(tmp_path: Path) -> None:
+    with CloudWatchServer(tmp_path) as server:
+        server.now_ms = int(time.time() * 1000)
+        server.client().put_metric_data(Namespace="Mine", MetricData=[{"MetricName": "load", "Value": 7}])
+        for last, moment in (("2d", r"\d{4}-\d\d-\d\d \d\d:\d\d"), ("1h", r"\d\d:\d\d")):
+            shown = run("metrics", "load", "--last", last, "--endpoint", server.url).stdout.splitlines()
+            assert re.fullmatch(rf" +└{moment}─+{moment} UTC", shown[-2])
+        refused = run("metrics", "--namespace", "Yours", "--endpoint", server.url)
+        assert (refused.exit_code, refused.stderr.splitlines()[0]) == (1, "headrace: There is no metric 'Yours'.")

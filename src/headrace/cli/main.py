@@ -1,6 +1,9 @@
 """The command tree. A command's module is imported when it is used (or listed), and imports what is heavy itself."""
 
+import errno
 import importlib
+import os
+import sys
 from typing import Any
 
 import click
@@ -137,4 +140,12 @@ def headrace() -> None:
 
 def main() -> None:
     """Run the command line of this process and exit."""
-    headrace.main(prog_name="headrace")
+    try:
+        headrace.main(prog_name="headrace")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # at exit Python writes what it still has
+        click.echo(f"headrace: What is printed can't be written: {error.strerror}.", err=True)
+        click.echo("  Make room where standard output goes, or print elsewhere.", err=True)
+        sys.exit(1)

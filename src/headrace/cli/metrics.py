@@ -68,8 +68,9 @@ def metrics_command(
         found = [
             each for each in listed(client, name, namespace) if backend.owns_metric(each.namespace, each.dimensions)
         ]
-        if name is not None and not found:
-            raise NotFound(f"There is no metric {name!r}.", "`headrace metrics` lists all there are.")
+        if (name or namespace) and not found:
+            what = " ".join(each for each in (namespace, name) if each)
+            raise NotFound(f"There is no metric {what!r}.", "`headrace metrics` lists all there are.")
         plotted = name is not None and not as_json
         series = read(client, found, [stat] if plotted else [*STATISTICS, *([stat] if name else [])], window)
     if as_json:
@@ -161,6 +162,8 @@ def _print_plots(
     metrics: Sequence[Metric], series: dict[Metric, dict[str, dict[datetime, float]]], stat: str, window: Window
 ) -> None:
     starts = window.starts()
+    moment = "%H:%M" if window.end - window.start < timedelta(days=1) else "%Y-%m-%d %H:%M"
+    left, right = f"{window.start:{moment}}", f"{window.end:{moment}} UTC"
     for metric in metrics[:PLOTS_MAX]:
         values = [series[metric][stat].get(start) for start in starts]
         of = ", ".join(value for _, value in metric.dimensions)
@@ -169,7 +172,6 @@ def _print_plots(
         )
         if any(value is not None for value in values):
             click.echo("\n".join(plot(values)))
-            left, right = f"{window.start:%H:%M}", f"{window.end:%H:%M} UTC"
             click.echo(f"{'':>10} └{left.ljust(max(6, len(values) - len(right)), '─')}{right}\n")
         else:
             click.echo("           no values in this time\n")

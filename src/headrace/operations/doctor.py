@@ -58,7 +58,7 @@ def examine(layout: Layout | None, *, mend: bool = False) -> Report:
 
     With `mend`, what can be repaired is; raises DataDirectoryError if a backend is at work in it.
     """
-    checked = ["installation"]
+    checked = ["the installation"]
     findings = [*_installation()]
     if layout is not None:
         checked.append(str(layout.data))
@@ -264,6 +264,14 @@ class _Examination:
         started = (folder / "format.json").exists()
         if started and not (folder / "db" / "CURRENT").exists() and any(self._layout.checkpoints.glob("*/*/*")):
             yield Finding("table", f"{folder / 'db'} holds no table store.", "Restore the data from a backup.")
+        elif started and (self._mend or not disk.is_locked(self._layout.data / "lock")):
+            with contextlib.suppress(ImportError):  # said of the installation
+                from headrace.table import store
+
+                try:
+                    store.check(folder)
+                except DataDirectoryError as error:
+                    yield Finding("table", error.problem, error.hint)
 
     def _buckets(self) -> Iterator[Finding]:
         """Look at what is known of objects beside their bytes, and whether the cold folder has those it should."""

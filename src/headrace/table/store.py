@@ -6,6 +6,7 @@ in another thread beside the rest (it releases the interpreter while the disk wo
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -284,10 +285,7 @@ class Store:
             self._disconnect()
             if NO_SPACE in str(error):
                 raise self._storage_error(error) from error
-            raise DataDirectoryError(
-                f"{self._folder}: the table store can't be opened: {error}",
-                "Restore this folder from a backup, or move it away to start with an empty table.",
-            ) from error
+            raise _damaged(self._folder, str(error)) from error
 
     def _disconnect(self) -> None:
         for family in self._families.values():  # a view left open would keep the database locked
@@ -373,6 +371,28 @@ def _walk(at: RdictIter, low: bytes, backwards: bool, take: Callable[[bytes, byt
         if not more:
             break
     return last if backwards else last + b"\0"
+
+
+def check(folder: Path) -> None:
+    """Raise DataDirectoryError if the store in `folder` can't be opened; changes nothing. Not beside its owner."""
+    _check_format(folder / "format.json")
+    options = Options(raw_mode=True)
+    with tempfile.TemporaryDirectory() as links:  # opening it to read, too, writes beside it
+        path = str(folder / "db")
+        for file in Path(path).iterdir():
+            if not file.name.startswith(("LOG", "LOCK", "rocksdict")):
+                Path(links, file.name).symlink_to(file)
+        try:
+            Rdict(links, options, dict.fromkeys(_families_in(links), options), AccessType.read_only()).close()
+        except Exception as error:
+            raise _damaged(folder, str(error).replace(links, path)) from error
+
+
+def _damaged(folder: Path, why: str) -> DataDirectoryError:
+    return DataDirectoryError(
+        f"{folder}: the table store can't be opened: {why}",
+        "Restore this folder from a backup, or move it away to start with an empty table.",
+    )
 
 
 def _check_format(path: Path) -> None:
