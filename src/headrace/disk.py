@@ -39,9 +39,6 @@ class File(Protocol):
     def sync(self) -> None:
         """Return once everything written before is on the medium."""
 
-    def reserve(self, start: int, end: int) -> None:
-        """Make the file `end` bytes long, with room on the disk for those from `start` on; they read as zeros."""
-
     def truncate(self, length: int) -> None:
         """Cut the file to `length` bytes."""
 
@@ -89,11 +86,6 @@ class OsFile:
     def sync(self) -> None:
         """Flush data (and the length) to the medium."""
         _data_sync(self.fd)
-
-    def reserve(self, start: int, end: int) -> None:
-        """Make the file longer, where the system can do that."""
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self.fd, start, end - start)
 
     def truncate(self, length: int) -> None:
         """Cut the file."""

@@ -1,5 +1,6 @@
 """A stream record and its sequence number."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from headrace.errors import UsageError
@@ -39,6 +40,7 @@ def parse_shard_id(text: str) -> int:
     raise UsageError(f"{text!r} is no shard id.", "Write it like shardId-000000000000.")
 
 
+@lru_cache(maxsize=4096)  # it is the same for a shard's records of a second
 def sequence_base(shard_created_s: int, shard: int, arrival_s: int) -> int:
     """Return the sequence number of place 0; the one of place n is `base + (n << 80)`.
 

@@ -1,7 +1,8 @@
 """What an HTTP exchange with the backend is made of, for every role that answers one."""
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeVar
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -38,6 +39,24 @@ class Response(NamedTuple):
     body: bytes = b""
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
+
+
+class Reply:
+    """A response that is still to come: awaited as any other, or told to its `taker`, at a third of a future's cost.
+
+    Whoever makes it calls `taker` once, after the handler has returned, with the response or why there is none.
+    """
+
+    __slots__ = ("taker",)
+    taker: Callable[[Response | Exception], None]
+
+    def __await__(self) -> Generator[Any, None, Response]:
+        future: asyncio.Future[Response | Exception] = asyncio.get_running_loop().create_future()
+        self.taker = future.set_result
+        outcome = yield from future
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
 
 Handler = Callable[[Request], Awaitable[Response]]

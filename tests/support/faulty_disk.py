@@ -100,11 +100,6 @@ class FaultyFile:
         self._medium.sync(self._medium.dirty)
         self._medium.dirty = set()
 
-    def reserve(self, start: int, end: int) -> None:
-        if self._disk.space is not None and self._disk.space < end - start:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._medium.cached.extend(bytes(max(0, end - len(self._medium.cached))))
-
     def truncate(self, length: int) -> None:
         self._disk.operation("truncate")
         if self._disk.failing_truncates:

@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 from pathlib import Path
 from zlib import crc32
 
@@ -309,3 +310,67 @@ def test_a_catalogue_entry_that_is_not_ours(tmp_path: Path, body: bytes, problem
     with pytest.raises(DataDirectoryError, match=problem) as caught:
         catalog.load(tmp_path)
     assert hint in caught.value.hint
+
+
+class Told:
+    """What a single append is told."""
+
+    def __init__(self) -> None:
+        self.outcome: asyncio.Future[tuple[int, int] | Exception] = asyncio.get_running_loop().create_future()
+
+    def appended(self, number: int, arrival_ms: int) -> None:
+        self.outcome.set_result((number, arrival_ms))
+
+    def refused(self, error: Exception) -> None:
+        self.outcome.set_result(error)
+
+
+@in_loop
+async def test_single_appends_join_the_group_and_are_told_their_numbers(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    log = open_log(tmp_path, disk)
+    ones = [Told(), Told(), Told()]
+    log.append_one(1, b"k", b"first", ones[0])
+    together = log.append([(1, b"k", b"second"), (0, b"k", b"other")])
+    log.append_one(1, b"k", b"third", ones[1])
+    assert (await together).first_number == {0: 0, 1: 1}
+    assert [await ones[0].outcome, await ones[1].outcome] == [(0, 1000), (2, 1000)]
+    assert log.stats.commits == 1
+    disk.space = 0
+    log.append_one(0, b"k", bytes(2_000_000), ones[2])
+    assert isinstance(await ones[2].outcome, StorageError)
+    with pytest.raises(UsageError):
+        log.append_one(2, b"k", b"d", Told())
+    with pytest.raises(UsageError):
+        log.append_one(0, b"k" * 70_000, b"d", Told())
+    assert log.next_number == {0: 1, 1: 3}
+    await log.close()
+
+
+@in_loop
+async def test_zeros_stand_behind_small_groups_and_nothing_else_does(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    await log.append([(0, b"k", b"small")])
+    (path,) = tmp_path.glob("*.segment")
+    held = path.read_bytes()
+    assert len(held) > log.durable and not any(held[log.durable :])
+    await log.append([(0, b"k", bytes(3_000_000))])  # a large one has none
+    assert path.stat().st_size == log.durable
+    await log.append([(0, b"k", b"small")])
+    assert path.stat().st_size > log.durable
+    await log.close()
+    assert path.stat().st_size == log.durable
+
+
+@in_loop
+async def test_what_a_crash_leaves_is_not_written_over(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log")
+    await log.append([(0, b"k", b"kept")])
+    shutil.copytree(tmp_path / "log", tmp_path / "crashed")
+    await log.close()
+    again = open_log(tmp_path / "crashed")
+    await again.append([(0, b"k", b"more")])
+    reader = Reader(tmp_path / "crashed")
+    assert [record.data for record in reader.records(0, 0, 0, 9, 999)[0]] == [b"kept", b"more"]
+    reader.close()
+    await again.close()

@@ -1,9 +1,9 @@
 """The HTTP/1.1 server: a hand-written asyncio protocol over httptools.
 
 It hands whole requests to one handler, one at a time per connection, so that answers to pipelined requests keep their
-order. An answer that is a future already is waited for as it is: a task for each would cost a small request, such as a
-single put, as much as reading it does. Everything has a bound: the head, the body, the requests read ahead, and the
-time a connection may say nothing.
+order. What a small request such as a single put costs is kept down: one that arrives whole is read without the parser
+(`whole.py`), and an answer that is a `Reply` or a future is taken as it is, with no task around it. Everything has a
+bound: the head, the body, the requests read ahead, and the time a connection may say nothing.
 """
 
 import asyncio
@@ -24,7 +24,8 @@ import httptools
 import msgspec
 
 from headrace import clock
-from headrace.wire import Request, Response
+from headrace.gateway.whole import WholeRequests
+from headrace.wire import Reply, Request, Response
 
 BODY_BYTES_MAX = 16 * 1024 * 1024
 HEAD_BYTES_MAX = 64 * 1024
@@ -36,7 +37,7 @@ _LINGER_S = 2.0  # how long the rest of a refused request is read and dropped, s
 _H2_PREFACE = b"PRI * HTTP/2"
 REQUEST_ID = "x-amzn-RequestId"  # every answer has one
 
-_CLOSE = b"Connection: close\r\n\r\n"
+_CLOSE = "Connection: close\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
@@ -81,18 +82,18 @@ class _Shared:
         self.loop = asyncio.get_running_loop()
         self.connections: set[_Connection] = set()
         self.stopping = False
+        self.read_whole = WholeRequests().read
         self.header_names: dict[bytes, str] = {}
-        self._date_s = 0
-        self._heads: dict[tuple[int, str], str] = {}
+        self.now_s = self.loop.time()  # as of the last sweep
+        self.heads: dict[tuple[int, str], str] = {}  # since the last sweep
 
     def head(self, status: int, content_type: str) -> str:
-        """Return how an answer's head begins: what it has in common with all of its kind, in the same second."""
-        now_s = clock.now_ms() // 1000
-        if now_s != self._date_s:
-            self._date_s = now_s
-            self._heads.clear()
-        kind = status, content_type
-        return self._heads.get(kind) or self._heads.setdefault(kind, _head(status, content_type, now_s))
+        """Return how the head of such answers begins, and keep it in `heads`."""
+        line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status\r\n"
+        kind = f"Content-Type: {content_type}\r\n" if content_type else ""
+        date = formatdate(clock.now_ms() // 1000, usegmt=True)
+        head = self.heads[status, content_type] = f"{line}{kind}Date: {date}\r\n"
+        return head
 
     def header_name(self, name: bytes) -> str:
         """Return a header's name in lower case, and remember it among `header_names` while they are few."""
@@ -102,19 +103,13 @@ class _Shared:
         return known
 
 
-def _head(status: int, content_type: str, now_s: int) -> str:
-    line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status\r\n"
-    kind = f"Content-Type: {content_type}\r\n" if content_type else ""
-    return f"{line}{kind}Date: {formatdate(now_s, usegmt=True)}\r\n"
-
-
 _id_start = str(uuid4())[:24]
-_numbers = itertools.count(random.getrandbits(46)).__next__
+_numbers = itertools.count((1 << 47) + random.getrandbits(46)).__next__  # twelve digits, all of them
 
 
 def request_id() -> str:
     """Return an id with the look of a version 4 UUID: random digits of this process, and a count."""
-    return f"{_id_start}{_numbers():012x}"
+    return f"{_id_start}{_numbers():x}"
 
 
 class _Connection(asyncio.Protocol):
@@ -123,6 +118,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, shared: _Shared) -> None:
         self._shared = shared
         self._parser = httptools.HttpRequestParser(self)
+        self._read_whole = shared.read_whole
         self._header_names = shared.header_names
         self._transport: asyncio.Transport
         self._peer = ""
@@ -135,7 +131,7 @@ class _Connection(asyncio.Protocol):
         self._dropping = False  # an answer that ends the connection is on its way: what still comes is not read
         self._refusal: Response | None = None  # what that answer is, where the client is to read why
         self._ended = False  # the client sends no more
-        self._active_s = shared.loop.time()
+        self._active_s = shared.now_s
         self._first = True
         self._url = b""
         self._headers: dict[str, str] = {}
@@ -170,9 +166,15 @@ class _Connection(asyncio.Protocol):
         return self.busy  # a client that has sent all it wants still gets its answers
 
     def data_received(self, data: bytes) -> None:
-        self._active_s = self._shared.loop.time()
+        self._active_s = self._shared.now_s
         if self._dropping:
             return
+        if not self._within:
+            request = self._read_whole(data, self._peer)
+            if request is not None:
+                self._first = False
+                self._take(request, True)
+                return
         if self._first and data.startswith(_H2_PREFACE):
             self._first = False
             _log.warning("%s speaks HTTP/2 without TLS (h2c); only HTTP/1.1 is spoken here: closed", self._peer)
@@ -257,53 +259,74 @@ class _Connection(asyncio.Protocol):
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         method = parser.get_method().decode("latin-1")
         request = _new(Request, (method, path, query, self._headers, body, self._peer))
-        self._waiting.append((request, parser.should_keep_alive()))
-        self._waiting_bytes += len(body)
         self._body = []
         self._body_bytes = self._raw_bytes = 0
         self._within = False
-        if self._request is None and not self._full:
-            self._next()
-        elif len(self._waiting) >= READ_AHEAD_REQUESTS or self._waiting_bytes >= READ_AHEAD_BYTES:
-            self._pause()
+        self._take(request, parser.should_keep_alive())
 
     def _too_large(self) -> _Refused:
         return _Refused(413, f"The request's body has more than {BODY_BYTES_MAX} bytes.")
 
     # --- answering ---
 
+    def _take(self, request: Request, keep: bool) -> None:
+        """Hand over a request that has arrived, or put it behind those before it."""
+        if self._request is None and not self._full and not self._waiting:
+            self._hand_over(request, keep)
+            return
+        self._waiting.append((request, keep))
+        self._waiting_bytes += len(request.body)
+        if len(self._waiting) >= READ_AHEAD_REQUESTS or self._waiting_bytes >= READ_AHEAD_BYTES:
+            self._pause()
+
     def _next(self) -> None:
-        """Hand over the next request that is waiting; its answer calls `_answered`."""
+        """Hand over the next request that is waiting."""
         if not self._waiting or self._transport.is_closing():
             return
-        request, self._keep = self._waiting.popleft()
+        request, keep = self._waiting.popleft()
         self._waiting_bytes -= len(request.body)
-        self._request = request
         if self._paused and len(self._waiting) < READ_AHEAD_REQUESTS // 2:
             self._resume()
+        self._hand_over(request, keep)
+
+    def _hand_over(self, request: Request, keep: bool) -> None:
+        """Have a request answered; its answer comes to `_answered`, in a later turn of the loop."""
+        self._request, self._keep = request, keep
         try:
             answer = self._shared.router(request)
         except Exception as error:
-            answer = self._shared.loop.create_future()
-            answer.set_exception(error)
+            self._shared.loop.call_soon(self._answered, error)
+            return
+        if isinstance(answer, Reply):
+            answer.taker = self._answered
+            return
         future = answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
-        future.add_done_callback(self._answered)
+        future.add_done_callback(self._done)
 
-    def _answered(self, answer: asyncio.Future[Response]) -> None:
+    def _done(self, answer: asyncio.Future[Response]) -> None:
+        try:
+            outcome: Response | Exception = answer.result()
+        except Exception as error:
+            outcome = error
+        except asyncio.CancelledError:
+            _log.warning("An answer was given up; its connection is closed")
+            self._transport.abort()
+            return
+        self._answered(outcome)
+
+    def _answered(self, outcome: Response | Exception) -> None:
         request, self._request = self._request, None
         assert request is not None
+        keep = self._keep and not self._shared.stopping
         try:
-            try:
-                response = answer.result()
-            except Exception as error:
-                response = self._shared.router.failed(request, error)
-            keep = self._keep and not self._shared.stopping
-            self._send(response, keep, head_only=request.method == "HEAD")
+            if isinstance(outcome, Exception):
+                outcome = self._shared.router.failed(request, outcome)
+            self._send(outcome, keep, head_only=request.method == "HEAD")
         except BaseException:
             _log.exception("An answer failed; its connection is closed")
             self._transport.abort()
             return
-        self._active_s = self._shared.loop.time()
+        self._active_s = self._shared.now_s
         if not keep:
             self._dropping = True
             self._transport.close()
@@ -320,25 +343,24 @@ class _Connection(asyncio.Protocol):
             return
         status, body, content_type, headers = response
         bare = status == 204 or status == 304
-        head = self._shared.head(status, content_type)
-        if not bare:
-            head = f"{head}Content-Length: {len(body)}\r\n"
-        named = False
+        length = "" if bare else f"Content-Length: {len(body)}\r\n"
+        named, further = f"{REQUEST_ID}: {request_id()}\r\n", ""
         for name, value in headers:
             line = f"{name}: {value}"
             if "\n" in line or "\r" in line:  # it would end the head early
                 line = line.replace("\r", " ").replace("\n", " ")
-            head += f"{line}\r\n"
-            named = named or name == REQUEST_ID
-        if not named:
-            head = f"{head}{REQUEST_ID}: {request_id()}\r\n"
-        first = head.encode("latin-1", "replace") + (b"\r\n" if keep else _CLOSE)
+            further += f"{line}\r\n"
+            if name == REQUEST_ID:
+                named = ""
+        end = "\r\n" if keep else _CLOSE
+        start = self._shared.heads.get((status, content_type)) or self._shared.head(status, content_type)
+        head = f"{start}{length}{further}{named}{end}".encode("latin-1", "replace")
         if head_only or bare:
-            self._transport.write(first)
+            self._transport.write(head)
         elif len(body) < 65536:
-            self._transport.write(first + body)
+            self._transport.write(head + body)
         else:
-            self._transport.writelines((first, body))
+            self._transport.writelines((head, body))
 
     def _refuse(self, refused: _Refused) -> None:
         """Answer an unreadable request after those before it, and close."""
@@ -426,9 +448,10 @@ class HttpServer:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
-            now_s = self._shared.loop.time()
             for connection in list(self._shared.connections):
-                connection.sweep(now_s)
+                connection.sweep(self._shared.now_s)
+            self._shared.now_s = self._shared.loop.time()
+            self._shared.heads.clear()
 
 
 async def start(router: Router, listening: socket.socket, limits: Limits | None = None) -> HttpServer:

@@ -25,6 +25,8 @@ _CODES: tuple[tuple[type[HeadraceError], str, int], ...] = (
     (HeadraceError, "InternalFailure", 500),
 )
 
+KNOWN_MAX = 1024
+
 _log = logging.getLogger(__name__)
 
 
@@ -37,23 +39,16 @@ class Router:
         """`targets` go by what stands before the operation, its point included: `Kinesis_20131202.`."""
         self._guard = guard or Guard(loopback=True)
         self._targets = dict(targets)
+        self._known: dict[str, Handler] = {}  # by the whole target
         self._paths = sorted(paths, key=lambda each: -len(each[0]))
 
     def __call__(self, request: Request) -> Awaitable[Response]:
         """Return the answer of the handler that a request is for; raises WireError if there is none."""
         self._guard.check(request)
         target = request.headers.get("x-amz-target")
-        return self._by_path(request) if target is None else self._by_target(request, target)
-
-    def failed(self, request: Request, error: Exception) -> Response:
-        """Return the answer to a request whose handling raised `error`."""
-        return error_response(error, json_1_1="x-amz-target" in request.headers)
-
-    def _by_target(self, request: Request, target: str) -> Awaitable[Response]:
-        handler = self._targets.get(target[: target.find(".") + 1])
-        if handler is None:
-            served = ", ".join(f"{prefix}*" for prefix in sorted(self._targets))
-            raise WireError("UnknownOperationException", f"No service here answers {target!r}; served: {served}.")
+        if target is None:
+            return self._by_path(request)
+        handler = self._known.get(target) or self._handler(target)
         if request.headers.get("content-type", "").startswith("application/x-amz-cbor"):
             raise WireError(
                 "UnsupportedMediaType",
@@ -61,6 +56,20 @@ class Router:
                 415,
             )
         return handler(request)
+
+    def failed(self, request: Request, error: Exception) -> Response:
+        """Return the answer to a request whose handling raised `error`."""
+        return error_response(error, json_1_1="x-amz-target" in request.headers)
+
+    def _handler(self, target: str) -> Handler:
+        """Return the handler of a target, and remember it while they are few."""
+        handler = self._targets.get(target[: target.find(".") + 1])
+        if handler is None:
+            served = ", ".join(f"{prefix}*" for prefix in sorted(self._targets))
+            raise WireError("UnknownOperationException", f"No service here answers {target!r}; served: {served}.")
+        if len(self._known) < KNOWN_MAX:
+            self._known[target] = handler
+        return handler
 
     def _by_path(self, request: Request) -> Awaitable[Response]:
         for prefix, handler in self._paths:

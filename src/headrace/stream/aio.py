@@ -42,6 +42,7 @@ class KernelSync:
         self._checked(self._call(_CALLS.setup, 1, ctypes.byref(self._context)))
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._iocb = ctypes.create_string_buffer(_IOCB.size)
+        self._fd = -1  # that it says
         self._iocbs = ctypes.pointer(ctypes.c_void_p(ctypes.addressof(self._iocb)))
         self._event = ctypes.create_string_buffer(_EVENT.size)
         self._done: Callable[[OSError | None], None] | None = None
@@ -53,7 +54,9 @@ class KernelSync:
         Raises OSError if it can't be begun; `done` is not called then.
         """
         assert _CALLS is not None and self._done is None
-        _IOCB.pack_into(self._iocb, 0, 0, 0, 0, _FDSYNC, 0, fd, 0, 0, 0, 0, _WITH_EVENTFD, self._eventfd)
+        if fd != self._fd:
+            _IOCB.pack_into(self._iocb, 0, 0, 0, 0, _FDSYNC, 0, fd, 0, 0, 0, 0, _WITH_EVENTFD, self._eventfd)
+            self._fd = fd
         self._checked(self._call(_CALLS.submit, self._context, 1, self._iocbs))
         self._done = done
 

@@ -19,6 +19,7 @@ from headrace.system import ACCOUNT
 from headrace.wire import AMZ_JSON_1_1, Request, Response, WireError
 
 TARGET = "Kinesis_20131202."
+_PUT_RECORD = f"{TARGET}PutRecord"
 
 # Where AWS answers otherwise than the model lets expect. By shape name.
 _CHANGES: dict[str, dict[str, Any]] = {
@@ -62,10 +63,10 @@ class Kinesis:
 
     def handle(self, request: Request) -> Awaitable[Response]:
         """Answer one request; raises WireError, and StorageError where the disk refuses."""
-        operation = request.headers["x-amz-target"][len(TARGET) :]
-        if operation == "PutRecord":
+        target = request.headers["x-amz-target"]
+        if target == _PUT_RECORD:
             return self._puts.put_record(request.body)
-        return self._answer(operation, request)
+        return self._answer(target[len(TARGET) :], request)
 
     async def _answer(self, operation: str, request: Request) -> Response:
         if operation == "PutRecords":

@@ -11,9 +11,10 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from headrace import clock
 from headrace.disk import DISK, Disk, OsFile, locked, make_folder, storage_error
@@ -77,15 +78,25 @@ class Stats:
     throttled: int = 0
 
 
-# Who waits for an append: its future, how its answer is made, and per shard its place in the group.
-_Waiting = tuple[asyncio.Future[Any], Callable[[Appended], Any], dict[int, int]]
+Tell = Callable[[Appended | Exception], None]
+
+
+class One(Protocol):
+    """Who waits for the append of one record."""
+
+    def appended(self, number: int, arrival_ms: int) -> None:
+        """Be told that it is durable, its number in the shard, and when it arrived."""
+
+    def refused(self, error: Exception) -> None:
+        """Be told that the disk refused it."""
 
 
 @dataclass
 class _Group:
     parts: dict[int, Part] = field(default_factory=dict)
-    waiting: list[_Waiting] = field(default_factory=list)
     bytes: int = 0
+    waiting: list[tuple[Tell, dict[int, int]]] = field(default_factory=list)  # each with its place per shard
+    ones: list[tuple[One, int, int]] = field(default_factory=list)  # each with its shard and its place there
 
 
 class Log:
@@ -183,47 +194,59 @@ class Log:
         return self._first_position
 
     def append(self, entries: Sequence[Entry]) -> asyncio.Future[Appended]:
-        """Append records in order; the future's value says where they are. See `append_parts`."""
+        """Append records in order; the future's value says where they are. See `append_telling`."""
         parts: dict[int, Part] = {}
         for shard, key, data in entries:
             keys, datas = parts.get(shard) or parts.setdefault(shard, Part([], []))
             keys.append(key)
             datas.append(data)
-        return self.append_parts(parts, _itself)
+        return self.append_parts(parts)
 
-    def append_parts(self, parts: dict[int, Part], answer: Callable[[Appended], T]) -> asyncio.Future[T]:
-        """Append records that are sorted by shard already; `answer` makes the future's value when they are durable.
+    def append_parts(self, parts: dict[int, Part]) -> asyncio.Future[Appended]:
+        """Append records that are sorted by shard already; the future's value says where. See `append_telling`."""
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self.append_telling(parts, partial(_settle, future))
+        return future
 
-        The parts are the log's from then on, and none is empty. It fails with StorageError if the disk refused: none
-        of the records then counts, and appending works again as soon as the disk does. Raises UsageError for a shard
-        the log does not have or a record out of bounds, Throttled if too many bytes wait for the disk already; nothing
-        is appended then.
+    def append_telling(self, parts: dict[int, Part], tell: Tell) -> None:
+        """Append records that are sorted by shard already; `tell` is called with where they are once they are durable.
+
+        The parts are the log's from then on, and none is empty. `tell` is called with StorageError if the disk refused:
+        none of the records then counts, and appending works again as soon as the disk does. Raises UsageError for a
+        shard the log does not have or a record out of bounds, Throttled if too many bytes wait for the disk already;
+        nothing is appended then.
         """
         size = self._checked(parts)
-        if self._closed:
-            raise StorageError(f"The log in {self._folder} is closed.", "The backend is stopping; try again.")
-        if self._waiting_bytes + size > self._pending_bytes_max and self._waiting_bytes:
-            raise Throttled("Too many bytes wait for the disk.", "Try again with backoff.")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        self._admit(size)
         if not parts:
-            future.set_result(answer(Appended({}, {})))
-            return future
-        group = self._group
+            tell(Appended({}, {}))
+            return
         places = {}
         for shard, part in parts.items():
-            whole = group.parts.setdefault(shard, part)
+            whole = self._group.parts.setdefault(shard, part)
             places[shard] = 0
             if whole is not part:
                 places[shard] = len(whole.keys)
                 whole.keys.extend(part.keys)
                 whole.datas.extend(part.datas)
-        group.bytes += size
-        self._waiting_bytes += size
-        group.waiting.append((future, answer, places))
-        if len(group.waiting) == 1 and not self._busy:
-            loop.call_soon(self._start, loop)  # what else comes in this turn of the loop joins the group
-        return future
+        self._group.waiting.append((tell, places))
+        self._grow(size)
+
+    def append_one(self, shard: int, key: bytes, data: bytes, one: One) -> None:
+        """Append one record as `append_telling` does, at half its cost."""
+        size = len(key) + len(data)
+        if size > segment.KEY_BYTES_MAX or shard not in self._writer.shards:
+            self._checked({shard: Part([key], [data])})
+        self._admit(size)
+        group = self._group
+        part = group.parts.get(shard)
+        if part is None:
+            part = group.parts[shard] = Part([], [])
+        keys, datas = part
+        group.ones.append((one, shard, len(keys)))
+        keys.append(key)
+        datas.append(data)
+        self._grow(size)
 
     async def trim(self, now_ms: int, retention_ms: int, low_position: int) -> list[Removed]:
         """Remove whole segments from the start: all records older than the retention, none behind `low_position`.
@@ -250,6 +273,22 @@ class Log:
 
     # -- grouping, on the event loop
 
+    def _admit(self, size: int) -> None:
+        """Return if so many bytes may be appended now."""
+        if self._closed:
+            raise StorageError(f"The log in {self._folder} is closed.", "The backend is stopping; try again.")
+        if self._waiting_bytes + size > self._pending_bytes_max and self._waiting_bytes:
+            raise Throttled("Too many bytes wait for the disk.", "Try again with backoff.")
+
+    def _grow(self, size: int) -> None:
+        """Take note that so many bytes have joined the group, and see that it is written."""
+        group = self._group
+        if not group.bytes and not self._busy:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._start, loop)  # what else comes in this turn of the loop joins the group
+        group.bytes += size
+        self._waiting_bytes += size
+
     def _checked(self, parts: dict[int, Part]) -> int:
         """Return how many bytes the parts have; checks each, since a group fails as one."""
         total = 0
@@ -269,7 +308,7 @@ class Log:
         return total
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._busy or not self._group.waiting:
+        if self._busy or not self._group.parts:
             return
         self._busy = True
         now_ms = self._now_ms()
@@ -328,13 +367,15 @@ class Log:
         self._waiting_bytes -= group.bytes
         self._start(loop)  # the disk works while the answers are written
         if written is None:
-            for future, _, _ in group.waiting:
-                _fail(future, _copy(error))
+            for tell, _ in group.waiting:
+                tell(_copy(error))
+            for one, _, _ in group.ones:
+                one.refused(_copy(error))
         else:
             self.stats.commits += 1
             self.stats.bytes += group.bytes
             self.stats.records += sum(len(part.keys) for part in group.parts.values())
-            _answer(group.waiting, written)
+            _answer(group, written)
         if self._drained is not None and not self._busy:
             _resolve(self._drained, None)
 
@@ -342,7 +383,7 @@ class Log:
         if self._closed:
             return
         self._closed = True
-        if self._busy or self._group.waiting:
+        if self._busy or self._group.parts:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
         try:
@@ -432,22 +473,24 @@ def _remove_all(folder: Path, disk: Disk) -> None:
     disk.sync_folder(folder)
 
 
-def _itself(appended: Appended) -> Appended:
-    return appended
-
-
-def _answer(waiting: list[_Waiting], written: Written) -> None:
-    """Resolve the futures of a group that is on the medium."""
+def _answer(group: _Group, written: Written) -> None:
+    """Tell those who wait for a group that it is on the medium."""
     first, arrival_ms = written.first_number, written.arrival_ms
-    for future, answer, places in waiting:
-        if future.done():  # its caller went away
-            continue
+    for tell, places in group.waiting:
         for shard in places:
             places[shard] += first[shard]
-        try:
-            future.set_result(answer(_new(Appended, (places, arrival_ms))))
-        except Exception as error:
-            future.set_exception(error)
+        tell(_new(Appended, (places, arrival_ms)))
+    for one, shard, place in group.ones:
+        one.appended(first[shard] + place, arrival_ms[shard])
+
+
+def _settle(future: asyncio.Future[Appended], outcome: Appended | Exception) -> None:
+    if future.done():  # its caller went away
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def _failure_of(call: Callable[[], None]) -> OSError | None:
@@ -464,7 +507,7 @@ def _tell(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments
         loop.call_soon_threadsafe(call, *arguments)
 
 
-def _copy(error: BaseException | None) -> BaseException:
+def _copy(error: Exception | None) -> Exception:
     """Return an error for one of several waiting: each one raised collects a traceback of its own."""
     if isinstance(error, HeadraceError):
         copy = type(error)(error.problem, error.hint)

@@ -6,9 +6,9 @@ and the next group is written there. After a failed *sync* nobody knows what of 
 holds as written, and a second sync may succeed without writing them: that segment gets no further byte, and the next
 group starts a new one. What a segment holds beyond the next one's base is no part of the log.
 
-The last segment is a little longer than what was written, with zeros: a sync of a file that grows must carry out its
-new length too, which takes half as long again. What is behind the log's end goes when the segment is closed, or when
-the next start finds it there.
+While groups are small, zeros are written ahead of them: to sync what takes new room the file system has to note that
+room, and its journal's write takes half as long again. What is behind the log's end goes when the segment is closed, or
+when the next start finds it there.
 """
 
 import contextlib
@@ -33,7 +33,8 @@ def segment_bases(names: list[str]) -> list[int]:
     return sorted(int(stem) for stem in stems if len(stem) == 20 and stem.isdigit())
 
 
-RESERVE_BYTES = 4 * 1024 * 1024  # how much longer, at most
+AHEAD_BYTES = 1024 * 1024  # of zeros
+SMALL_BYTES = 64 * 1024  # a group; a larger one costs more by being written twice than by the journal
 
 
 class Tail(NamedTuple):
@@ -71,12 +72,12 @@ class Writer:
         self._created_ms = tail.created_ms
         self._base = tail.base if tail.base is not None else tail.end
         self._empty = False
-        self._reserved = 0  # the file's length, as far as it is known
         self.file: File | None = None
         if tail.base is not None:
             self.file = disk.open(segment_path(folder, tail.base))
         self.shards = dict(tail.shards)
         self.end = tail.end  # where the next frame goes
+        self._length = self.end - self._base  # of the file, with the zeros
         self.durable = tail.end  # behind the last frame: the same, but for a new segment's header
 
     def has_room(self, now_ms: int) -> bool:
@@ -93,14 +94,14 @@ class Writer:
         self.file, self._base, self._created_ms, self._empty = file, self.end, now_ms, True
         self._board.tail = self._base
         self.end += header_bytes
-        self._reserved = header_bytes
+        self._length = header_bytes
 
     def write(self, parts: dict[int, Part], now_ms: int) -> Written:
         """Write one group behind the last one. Raises StorageError: then nothing of it counts."""
         assert self.file is not None
         self._commit += 1  # a number is never used twice, also after a failure
         data, after = segment.encode_group(parts, self.end, self._commit, self.shards, now_ms)
-        self._reserve(self.file, self.end - self._base + len(data))
+        self._write_ahead(self.file, self.end - self._base, len(data))
         try:
             self.file.write_at(self.end - self._base, data)
         except OSError as error:
@@ -124,7 +125,7 @@ class Writer:
         self._board.durable = written.end
 
     def close(self) -> None:
-        """Close the segment's file, without what was reserved; a further group needs a new segment."""
+        """Close the segment's file, without the zeros; a further group needs a new segment."""
         if self.file is not None:
             with contextlib.suppress(OSError):
                 self.file.truncate(self.end - self._base)
@@ -132,16 +133,20 @@ class Writer:
                 self.file.close()
             self.file = None
 
-    def _reserve(self, file: File, length: int) -> None:
-        """See that the file is at least `length` bytes long; a disk that has no room says so when it is written."""
-        if length <= self._reserved:
+    def _write_ahead(self, file: File, start: int, length: int) -> None:
+        """See that a small group finds its room; a disk that has none says so when the group is written."""
+        end = start + length
+        if end <= self._length:
             return
-        start, self._reserved = self._reserved, length + RESERVE_BYTES
+        first, self._length = max(start, self._length), end
+        if length >= SMALL_BYTES:
+            return
+        self._length += AHEAD_BYTES
         try:
-            file.reserve(start, self._reserved)
+            file.write_at(first, bytes(self._length - first))
         except OSError:
             with contextlib.suppress(OSError):
-                file.truncate(self.end - self._base)  # give back what there was room for
+                file.truncate(start)  # give back what there was room for
 
     def _new_segment(self, now_ms: int) -> tuple[File, int]:
         """Create the segment that starts at the log's end. Its header is durable before the first frame is written."""
@@ -166,9 +171,9 @@ class Writer:
         """Drop what a failed group left behind the log's end; where even that fails, the segment is given up."""
         assert self.file is not None
         path = segment_path(self._folder, self._base)
-        self._reserved = self.end - self._base
+        self._length = self.end - self._base
         try:
-            self.file.truncate(self._reserved)
+            self.file.truncate(self._length)
         except OSError:
             give_up = True
         if give_up:
