@@ -215,6 +215,25 @@ def test_a_file_of_another_size_is_not_merged(archive: Archive) -> None:
     assert key in caught.value.problem and "backup" in caught.value.hint
 
 
+def test_a_damaged_file_is_named_and_the_rest_goes_on(archive: Archive) -> None:
+    archive.put(*events(range(3)))
+    archive.compact()
+    (key,) = archive.files()
+    body = archive.bucket.get(key)
+    archive.bucket.path(key).write_bytes(b"PAR1" + bytes(len(body) - 8) + b"PAR1")
+    for start in (3, 6):  # also beside what the run before has put beside it
+        archive.put(*events(range(start, start + 5)), *events(range(start), day=2))
+        summary = archive.compact()
+        assert [problem.partition("\n")[0] for problem in summary.problems] == [f"{key}: is damaged"]
+    archive.bucket.path(key).write_bytes(body)
+    sent = [*events(range(11)), *events(range(6), day=2)]
+    assert archive.identities() == expected(*sent)
+    archive.put(*events(range(12)))
+    assert archive.compact().problems == []
+    assert len(archive.catalogue.manifest("2026-07-01").files) == 1
+    assert archive.identities() == expected(*sent, *events(range(12)))
+
+
 def test_a_raw_object_of_another_version_is_left_to_the_headrace_that_knows_it(archive: Archive) -> None:
     (key,) = archive.put(event(1))
     archive.put(event(2))

@@ -22,7 +22,7 @@ from headrace import clock, disk
 from headrace.archive import catalogue, columns, day, erasures, merging, raw, settled, sorting, staging
 from headrace.archive.base import COLD_CLASSES, Bucket, ObjectInfo
 from headrace.archive.catalogue import FILES, File, Run, merged
-from headrace.archive.engine import DEFAULT, Limits, connected
+from headrace.archive.engine import DEFAULT, Limits, connected, is_damaged
 from headrace.archive.staging import Problem, Staging
 from headrace.errors import Conflict, DataDirectoryError
 from headrace.record import parse_sequence_number
@@ -158,16 +158,37 @@ class _Run:
             staged.cluster()
         outcomes = []
         for date in dates:
-            new = f"(SELECT * FROM {staging.TABLE} WHERE {sorting.on_day_sql(date)})"
-            plan = self._plan(date)
-            outcome = day.write(connection, self._bucket, work, date, plan, self._typed, new)
+            outcome = self._day(connection, date, work)
             if outcome.events:
                 outcomes.append(outcome)
         return outcomes
 
-    def _plan(self, date: str) -> merging.Plan:
+    def _day(self, connection: Any, date: str, work: Path) -> day.Outcome:
+        """Write the files of a day. Those that prove to be damaged are left as they are, as if they were cold."""
+        import duckdb
+
         files = self._catalogue.manifest(date).files
-        return merging.plan(files, self._unreadable(date, files), self._now_ms, self._warm_days)
+        unreadable = self._unreadable(date, files)
+        new = f"(SELECT * FROM {staging.TABLE} WHERE {sorting.on_day_sql(date)})"
+
+        def write(plan: merging.Plan) -> day.Outcome:
+            return day.write(connection, self._bucket, work, date, plan, self._typed, new)
+
+        plan = merging.plan(files, unreadable, self._now_ms, self._warm_days)
+        try:
+            return write(plan)
+        except (duckdb.OutOfMemoryException, duckdb.IOException):
+            raise
+        except duckdb.Error:
+            damaged = {
+                file.key
+                for file in (*plan.merged, *plan.compared)
+                if is_damaged(connection, self._bucket.location(file.key), file.rows)
+            }
+            if not damaged:
+                raise
+        self._problems(Problem(key, "is damaged", _PUT_BACK) for key in sorted(damaged))
+        return write(merging.plan(files, unreadable | damaged, self._now_ms, self._warm_days))
 
     def _unreadable(self, date: str, files: Sequence[File]) -> set[str]:
         found, problems = unreadable(self._bucket, date, files)

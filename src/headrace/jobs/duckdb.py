@@ -121,6 +121,10 @@ class DuckDB(Engine):
                 f"The job needs more memory than it may have ({self._memory_mb:,} MB): {_first_line(error)}",
                 "Raise its memory_mb, compute fewer days at once (--from, --to), or group before joining.",
             ) from error
+        except self._duckdb.InvalidInputException as error:
+            raise HeadraceError(
+                f"DuckDB failed: {error}", "See the job's log. Is a file of the archive damaged? headrace doctor tells."
+            ) from error
         except (self._duckdb.ProgrammingError, self._duckdb.BinderException) as error:
             if found := _NO_VIEW.search(str(error)):
                 raise UsageError(f"There is no view {found[1]}.", f"A report reads: {self._views()}.") from error
