@@ -297,7 +297,9 @@ def test_alarms_are_described(server: CloudWatchServer, cloudwatch: Any) -> None
         "Ratio": "OK",
     }
     assert found["Busy"] | BUSY == found["Busy"]
-    assert found["Ratio"]["Metrics"][0]["Expression"] == "100 * bad / SUM([good, bad])"
+    assert found["Ratio"]["Metrics"][0] == {"Id": "rate", "Expression": "100 * bad / SUM([good, bad])"}
+    assert found["Ratio"]["Metrics"][1]["ReturnData"] is False
+    assert found["Ratio"]["Metrics"][1]["MetricStat"]["Period"] == 300
     assert "Anomaly detection" in found["Odd"]["StateReason"]
     names = [alarm["AlarmName"] for alarm in cloudwatch.describe_alarms(StateValue="OK")["MetricAlarms"]]
     assert names == ["Ratio"]
@@ -309,7 +311,8 @@ def test_alarms_are_described(server: CloudWatchServer, cloudwatch: Any) -> None
 
 
 def test_an_alarm_rises_falls_and_the_webhook_is_told(tmp_path: Path) -> None:
-    with webhook(refused=1) as hook, CloudWatchServer(tmp_path, ALARMS, hook.url) as server:
+    silent = Alarm("Silent", "Silent", {**BUSY, "TreatMissingData": "breaching", "ActionsEnabled": "false"})
+    with webhook(refused=1) as hook, CloudWatchServer(tmp_path, [*ALARMS, silent], hook.url) as server:
         cloudwatch = server.client()
         host = {"Dimensions": [{"Name": "host", "Value": "a"}]}
         for ago, value in ((3, 20), (2, 5), (1, 30)):
@@ -320,10 +323,13 @@ def test_an_alarm_rises_falls_and_the_webhook_is_told(tmp_path: Path) -> None:
         assert told["NewStateReason"].startswith("2 of the last 3 datapoints [20, 5, 30] were greater than")
         assert hook.tries == len(hook.notices) + 1, "the notice that was refused came again"
         assert told["Trigger"]["Threshold"] == 10
-        assert server.alarms_on().keys() == {"Busy"}
+        assert server.alarms_on().keys() == {"Busy", "Silent"}
 
         for _ in range(5):
             server.turn(MINUTE_MS)
+        assert "Silent" in server.alarms_on()
+        wait_until(lambda: hook.notices[-1]["NewStateValue"] == "INSUFFICIENT_DATA", 5, 0.01)
+        assert not [n for n in hook.notices if n["AlarmName"] == "Silent"], "its actions are not enabled"
         state = cloudwatch.describe_alarms(AlarmNames=["Busy"])["MetricAlarms"][0]
         assert state["StateValue"] == "INSUFFICIENT_DATA", "no datapoints: missing"
 

@@ -9,7 +9,7 @@ import pytest
 
 from headrace.console.detail import detail
 from headrace.console.snapshot import Failure
-from headrace.console.tip import RECORDS_MAX, SHARDS_MAX, Tip
+from headrace.console.tip import READ_MAX, RECORDS_MAX, SHARDS_MAX, Tip
 from headrace.console.watcher import Watcher
 from headrace.errors import Unavailable
 from support.console_backend import MemoryBackend
@@ -146,15 +146,16 @@ def test_the_tip_shows_what_came_since_a_few_of_each_shard() -> None:
 
     async def looks() -> list[list[str]]:
         tip, found = Tip(MemoryBackend(stream.answers())), []
-        for new in (range(0), range(0), range(50, 53), range(53, 93)):
+        for new in (range(0), range(0), range(50, 53), range(53, 93), range(93, 94 + READ_MAX)):
             stream.records += [record(at, b'{"device_id": "d%d"}' % at) for at in new]
             found.append([seen.device for seen in await tip.look()])
         return found
 
-    first, nothing, three, many = asyncio.run(looks())
+    first, nothing, three, many, too_many = asyncio.run(looks())
     assert first == [f"d{at}" for at in range(49, 49 - RECORDS_MAX, -1)]
     assert (nothing, three) == ([], ["d52", "d51", "d50"])
-    assert many == [f"d{at}" for at in range(52 + RECORDS_MAX, 52, -1)]
+    assert many == [f"d{at}" for at in range(92, 92 - RECORDS_MAX, -1)]
+    assert too_many == [f"d{at}" for at in range(92 + RECORDS_MAX, 92, -1)]
 
 
 def test_many_shards_take_turns() -> None:

@@ -1,7 +1,8 @@
 """The newest events: what stands at the streams' ends, through Kinesis' own wire.
 
-Each look reads the first records that came after the look before, a few of each shard: however fast the stream runs, a
-look costs the same. The first look goes back a little, so that something is seen of a stream that rests.
+Each look reads what came after the look before and shows the last few of each shard; of a shard that runs too fast for
+that it reads the first few instead: a look costs no more then. The first look goes back a little, so that something is
+seen of a stream that rests.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ from headrace.errors import HeadraceError, NotFound
 
 SHARDS_MAX = 8  # read in one look; where there are more, they take turns
 RECORDS_MAX = 10  # of a shard in one look, shown
-FIRST_MAX = 1000  # of a shard in the first look, read
+READ_MAX = 1000  # of a shard in one look, read
 BEFORE_MS = 10_000  # the first look begins so long before the last arrival
 
 _Shard = tuple[str, str]  # stream, shard id
@@ -24,7 +25,7 @@ class Tip:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._iterators: dict[_Shard, str] = {}
+        self._iterators: dict[_Shard, tuple[str, int]] = {}  # where to go on, and the number of the record there
         self._turn = 0
 
     async def look(self) -> list[Seen]:
@@ -49,20 +50,21 @@ class Tip:
         return (every[start:] + every[:start])[:SHARDS_MAX]
 
     async def _read(self, place: _Shard, shard: dict[str, int]) -> list[Seen]:
-        iterator, limit = self._iterators.pop(place, None), RECORDS_MAX
-        if iterator is None and shard["next"] > shard["first"]:
+        iterator, number = self._iterators.pop(place, ("", 0))
+        limit = READ_MAX if shard["next"] - number <= READ_MAX else RECORDS_MAX
+        if not iterator and shard["next"] > shard["first"]:
             since_s = (shard["last_arrival_ms"] - BEFORE_MS) / 1000
             iterator = await self._iterator(place, {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": since_s})
-            limit = FIRST_MAX
+            limit = READ_MAX
         following = await self._iterator(place, {"ShardIteratorType": "LATEST"})
         records: list[dict[str, Any]] = []
-        if iterator is not None:
+        if iterator:
             try:
                 answer = await self._backend.call(KINESIS, "GetRecords", ShardIterator=iterator, Limit=limit)
                 records = answer["Records"]
             except HeadraceError:
                 records = []  # an expired iterator, a shard over its limit: the next look sees more
-        self._iterators[place] = following
+        self._iterators[place] = following, shard["next"]
         return [seen for record in records[-RECORDS_MAX:] for seen in _seen(place, record)]
 
     async def _iterator(self, place: _Shard, where: dict[str, object]) -> str:

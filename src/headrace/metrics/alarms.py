@@ -77,20 +77,20 @@ class _Dimension(msgspec.Struct):
     Value: str
 
 
-class _Metric(msgspec.Struct):
+class _Metric(msgspec.Struct, omit_defaults=True):
     MetricName: str
     Namespace: str
     Dimensions: list[_Dimension] = []
 
 
-class _MetricStat(msgspec.Struct):
+class _MetricStat(msgspec.Struct, omit_defaults=True):
     Metric: _Metric
     Period: int
     Stat: str
     Unit: str | None = None
 
 
-class _DataQuery(msgspec.Struct):
+class _DataQuery(msgspec.Struct, omit_defaults=True):
     Id: str
     Expression: str | None = None
     Label: str | None = None
@@ -99,7 +99,7 @@ class _DataQuery(msgspec.Struct):
     ReturnData: bool = True
 
 
-class _Properties(msgspec.Struct):
+class _Properties(msgspec.Struct, omit_defaults=True):
     ComparisonOperator: str
     EvaluationPeriods: int
     Threshold: float | None = None
@@ -112,6 +112,7 @@ class _Properties(msgspec.Struct):
     Period: int | None = None
     Unit: str | None = None
     TreatMissingData: str = "missing"
+    ActionsEnabled: bool = True
     Metrics: list[_DataQuery] = []
 
 
@@ -141,7 +142,7 @@ def _define(declared: Declared) -> Definition:
         raise UsageError("DatapointsToAlarm must be from 1 to EvaluationPeriods.")
     return Definition(
         name=declared.name,
-        properties=dict(declared.properties),
+        properties={**declared.properties, **msgspec.to_builtins(found)},  # numbers that are text in the template, too
         queries=queries,
         period_s=period_s,
         periods=found.EvaluationPeriods,

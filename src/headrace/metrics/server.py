@@ -178,7 +178,7 @@ class MetricsServer:
 
     def _tell(self, change: Change) -> None:
         _say(f"alarm {change.definition.name}: {change.before} -> {change.after.state}: {change.after.reason}")
-        if self._webhook is not None:
+        if self._webhook is not None and change.definition.properties.get("ActionsEnabled", True):
             self._webhook.send(change.notice())
 
 
