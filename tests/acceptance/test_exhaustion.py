@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,37 @@ def test_no_descriptors_left(tmp_path: Path) -> None:
         assert psutil.Process(gateway).cpu_times().user - busy_s < 0.25  # it does not spin
         running.settled(23, 60)
         assert running.status(verify=True)["verified"]
+
+
+@pytest.mark.timeout(120)
+def test_a_supervisor_that_can_start_no_process_keeps_the_others(tmp_path: Path) -> None:
+    with backend(tmp_path) as running:
+        up = running.process.pid
+        limits = resource.prlimit(up, resource.RLIMIT_NOFILE)
+        resource.prlimit(up, resource.RLIMIT_NOFILE, (psutil.Process(up).num_fds() - 2, limits[1]))
+        running.kill("headrace.app metrics")
+        wait_until(lambda: "metrics can't be started: [Errno 24] Too many open files" in running.output())
+        assert running.process.poll() is None
+        resource.prlimit(up, resource.RLIMIT_NOFILE, limits)
+        wait_until(lambda: running.pids("headrace.app metrics"))
+
+        (metrics,) = running.pids("headrace.app metrics")
+        os.kill(metrics, signal.SIGRTMIN + 7)  # of no name
+        wait_until(lambda: f"metrics ended (signal {signal.SIGRTMIN + 7})" in running.output())
+        wait_until(lambda: running.pids("headrace.app metrics") not in ([], [metrics]))
+
+
+@pytest.mark.timeout(120)
+def test_an_up_without_standard_streams(tmp_path: Path) -> None:
+    running = Backend(tmp_path / "data")
+    running.data.parent.mkdir(exist_ok=True)
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *running.command]
+    process = subprocess.Popen(command, env=running.environment, cwd=tmp_path)
+    try:
+        wait_until(lambda: running.get("/_headrace/health")["ready"], 40)
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 @pytest.mark.timeout(120)

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from headrace.disk import is_locked
-from support.backend import Backend, command_line, wait_until
+from support.backend import TEMPLATE, Backend, command_line, wait_until
 
 
 @pytest.mark.parametrize("started", ["headrace.app table", "headrace.app metrics", "headrace.runtime.worker"])
@@ -26,7 +26,8 @@ def test_a_stop_during_the_start(tmp_path: Path, started: str) -> None:
 
 def test_an_output_that_takes_nothing_ends_nothing(tmp_path: Path) -> None:
     """As a file on a full disk, or a terminal that was closed."""
-    up = Backend(tmp_path / "data")
+    Backend(tmp_path / "data").start().stop()
+    up = Backend(tmp_path / "data", TEMPLATE, "--parameters", "EventsTtlDays=7")  # what changes is said, too
     with Path("/dev/full").open("w") as full:
         process = up.spawn(full)
         try:

@@ -50,8 +50,8 @@ class Backend:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {**os.environ, **CREDENTIALS, "HEADRACE_ENDPOINT": self.url, "AWS_ENDPOINT_URL": self.url}
-        self._command = [sys.executable, "-m", "headrace", "up", "--template", str(template), "--data", str(data)]
-        self._command += ["--port", str(self.port), *arguments]
+        self.command = [sys.executable, "-m", "headrace", "up", "--template", str(template), "--data", str(data)]
+        self.command += ["--port", str(self.port), *arguments]
         self.process: subprocess.Popen[str]
         self.start_s = 0.0
 
@@ -60,7 +60,7 @@ class Backend:
         self.data.parent.mkdir(parents=True, exist_ok=True)
         self._output = output or (self.data.parent / f"{self.data.name}.up.log").open("a+")
         self.process = subprocess.Popen(
-            self._command,
+            self.command,
             stdout=self._output,
             stderr=self._output,
             env=self.environment,

@@ -37,6 +37,7 @@ STOP_ORDER = (CONSOLE, "jobs", "gateway", WAREHOUSE, "runtime", "table", "metric
 START_S_MAX = 30.0
 STOP_S_MAX = 10.0
 BACKOFF_S = (0.05, 10.0)  # first and longest wait before a restart
+SPAWN_AGAIN_S = 1.0  # after the system had no process or descriptor to give
 HEALTHY_S = 20.0  # a process that lived this long starts from the shortest wait again
 
 
@@ -100,12 +101,13 @@ class Supervisor:
             self._reap()
             self._restart_due()
             waits = [at - clock.monotonic_s() for at in self.restart_at_s.values()]
-            asked = {each: name for name, each in self._on_demand.items() if name not in self.children}
+            cared_for = {*self.children, *self.restart_at_s}
+            asked = {each: name for name, each in self._on_demand.items() if name not in cared_for}
             ready, _, _ = select.select([self._wake, *asked], [], [], max(0.0, min([1.0, *waits])))
             self._drain_wake()
             for each in ready:
                 if each in asked and not self.stopping:
-                    self._spawn(asked[each])
+                    self._respawn(asked[each])
 
     def stop(self) -> None:
         """Stop the processes in order: no new events, then no new batches, then the table."""
@@ -131,17 +133,22 @@ class Supervisor:
             "HEADRACE_READY_FD": str(ready_end),
             "HEADRACE_LISTEN_FD": "".join(map(str, listen_fds)),
         }
-        with _log_of(self.layout.logs / f"{name}.log") as log:
-            popen = subprocess.Popen(
-                [sys.executable, "-m", "headrace.app", name],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                pass_fds=(self._lifeline, ready_end, *listen_fds),
-                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the rest in order
-            )
-        os.close(ready_end)
+        try:
+            with _log_of(self.layout.logs / f"{name}.log") as log:
+                popen = subprocess.Popen(
+                    [sys.executable, "-m", "headrace.app", name],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    pass_fds=(self._lifeline, ready_end, *listen_fds),
+                    start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the rest in order
+                )
+        except OSError:
+            os.close(ready)
+            raise
+        finally:
+            os.close(ready_end)
         self.children[name] = Child(name, popen, os.fdopen(ready, "rb", buffering=0), clock.monotonic_s())
 
     def _check_start(self, child: Child) -> None:
@@ -188,7 +195,15 @@ class Supervisor:
         for name, at in list(self.restart_at_s.items()):
             if clock.monotonic_s() >= at:
                 del self.restart_at_s[name]
-                self._spawn(name)
+                self._respawn(name)
+
+    def _respawn(self, name: str) -> None:
+        """Start a process while others are at work, which go on where the system has none to give."""
+        try:
+            self._spawn(name)
+        except OSError as error:
+            self.restart_at_s[name] = clock.monotonic_s() + SPAWN_AGAIN_S
+            self.say(f"{name} can't be started: {error}; tried again in {SPAWN_AGAIN_S:.0f} s")
 
     def _drain_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -200,9 +215,7 @@ class Supervisor:
     def say(self, text: str) -> None:
         """Print a line with the time, and keep it in the supervisor's log."""
         line = f"{clock.rfc3339_ms(clock.now_ms())} {text}"
-        # A full disk or a closed terminal must not end the one process that keeps the others running.
-        with contextlib.suppress(OSError):
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+        _print(line, file=sys.stderr)
         with contextlib.suppress(OSError), (self.layout.logs / "supervisor.log").open("a") as log:
             log.write(line + "\n")
 
@@ -222,14 +235,14 @@ def run(
 ) -> int:
     """Run the template until a signal; return the exit code. Raises HeadraceError for whatever a user can mend."""
     began_s = clock.monotonic_s()
+    _keep_standard_descriptors()
     _check_host(host, insecure)
     path = template_file or _default_template()
     system = template.read(path, template.parse_parameters(parameters))
     layout = Layout(data.resolve())
     with data_directory.held(layout), listen(host, port) as listener:
         cold = cold_folder.choose(layout.buckets, cold)
-        for line in [*_plan(layout, system), *_cold_problem(layout)]:
-            print(line)  # noqa: T201
+        _print(*_plan(layout, system), *_cold_problem(layout))
         disk.write_file(layout.system, msgspec.json.encode(system))
         environment = {**_environment(layout, listener, enforce_limits, watch), "HEADRACE_HOST": host}
         supervisor = Supervisor(layout, listener, environment)
@@ -238,9 +251,7 @@ def run(
             if not supervisor.start():
                 return 0
             url = _url(listener)
-            with contextlib.suppress(OSError):
-                print(_banner(system, data, cold, path, url))  # noqa: T201
-                print(f"ready in {clock.monotonic_s() - began_s:.1f} s at {url}", flush=True)  # noqa: T201
+            _print(_banner(system, data, cold, path, url), f"ready in {clock.monotonic_s() - began_s:.1f} s at {url}")
             import_errors.watch(layout.runtime_socket, supervisor.say)
             if watch:
                 code_watch.watch(system, path.resolve(), layout.runtime_socket, supervisor.say)
@@ -248,6 +259,20 @@ def run(
         finally:
             supervisor.stop()
     return 0
+
+
+def _print(*lines: str, file: IO[str] | None = None) -> None:
+    # A full disk or a closed terminal must not end the one process that keeps the others running.
+    with contextlib.suppress(OSError):
+        for line in lines:
+            print(line, file=file, flush=True)
+
+
+def _keep_standard_descriptors() -> None:
+    """Open what was closed of 0, 1 and 2 (`up >&- 2>&-`): a listener there would be taken for the output of a child."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
 
 
 def _default_template() -> Path:
@@ -359,6 +384,7 @@ def _log_of(path: Path, size_max: int = 10_000_000) -> IO[bytes]:
 
 
 def _status_text(status: int) -> str:
-    if status < 0:
-        return f"signal {signal.Signals(-status).name}"
-    return f"status {status}"
+    if status >= 0:
+        return f"status {status}"
+    name = {number.value: number.name for number in signal.Signals}.get(-status, -status)
+    return f"signal {name}"
