@@ -8,7 +8,8 @@ import pytest
 import zstandard
 
 from headrace import clock, disk
-from headrace.archive import compaction, raw, settled, snapshot
+from headrace.archive import compaction, raw, settled, snapshot, transitions
+from headrace.archive.base import Restore
 from headrace.archive.catalogue import Range
 from headrace.archive.local import LocalBucket
 from headrace.errors import Conflict, DataDirectoryError, InvalidObjectState, NotFound, StorageError
@@ -232,6 +233,24 @@ def test_a_damaged_file_is_named_and_the_rest_goes_on(archive: Archive) -> None:
     assert archive.compact().problems == []
     assert len(archive.catalogue.manifest("2026-07-01").files) == 1
     assert archive.identities() == expected(*sent, *events(range(12)))
+
+
+def test_a_cold_raw_object_is_named_and_the_rest_goes_on(archive: Archive) -> None:
+    (cold,) = archive.put(*events(range(3)))
+    archive.put(*events(range(3, 6)))
+    assert transitions.transition(archive.bucket, archive.bucket.find(cold), "GLACIER")
+    with pytest.raises(InvalidObjectState, match=cold):
+        archive.identities()
+    assert archive.identities(leave_out_cold=True) == expected(*events(range(3, 6)))
+    summary = archive.compact()
+    assert summary.events == 3 and len(summary.problems) == 1
+    assert cold in summary.problems[0] and "headrace archive restore" in summary.problems[0]
+    now = clock.now_ms()
+    archive.bucket.restores.change({("archive", cold): Restore("Standard", now, now + DAY_MS)})
+    assert transitions.bring_restored(archive.bucket, now) == []
+    assert archive.compact().events == 3
+    assert archive.identities() == expected(*events(range(6)))
+    assert archive.bucket.tags(cold) == {"compacted": "true"}
 
 
 def test_a_raw_object_of_another_version_is_left_to_the_headrace_that_knows_it(archive: Archive) -> None:

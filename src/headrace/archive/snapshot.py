@@ -120,7 +120,7 @@ def open(
 ) -> Iterator[Snapshot]:
     """Take a snapshot of the events that are wanted; `folder` and `readings` as for `compaction.compact`.
 
-    Raises InvalidObjectState if a file that may hold such events is cold, unless cold files are to be left out,
+    Raises InvalidObjectState if what may hold such events is cold, unless what is cold is to be left out,
     NotFound if one is in the catalogue and not in the bucket, StorageError if it was cut short. Raw objects that
     can't be read are in `problems`.
     """
@@ -226,6 +226,8 @@ class _Taking:
             staged.add(raw)
             if staged.removed:
                 raise _Removed
+            if staged.cold and not self._leave_out_cold:
+                raise staged.cold[0]
             problems += staged.problems
             select = f"SELECT * FROM {staging.TABLE}{where}"
             if unchecked:

@@ -13,7 +13,7 @@ from headrace.archive.base import Bucket
 from headrace.archive.columns import OBJECT, REGULAR, name_sql, schema, text_sql, texts_sql
 from headrace.archive.erasures import Erasure, kept_sql
 from headrace.archive.holding import held
-from headrace.errors import NotFound, UsageError
+from headrace.errors import InvalidObjectState, NotFound, UsageError
 from headrace.record import parse_sequence_number
 
 TABLE = "staged"
@@ -68,6 +68,7 @@ class Staging:
         self._shapes_max = shapes_max
         self.problems: list[Problem] = []
         self.staged: list[Object] = []
+        self.cold: list[InvalidObjectState] = []  # what some of the problems are
         self.removed = False  # whether one of the objects was no longer there
         self.records = 0
         self.faults = 0
@@ -126,6 +127,10 @@ class Staging:
         except (NotFound, FileNotFoundError):
             self.removed = True
             self._note(key, "was removed meanwhile", "Run the compaction again.")
+            return None
+        except InvalidObjectState as error:
+            self.cold.append(error)
+            self._note(key, "is cold, so its events are neither compacted nor read", error.hint)
             return None
         if not raw.is_whole(name, body):
             self._note(
