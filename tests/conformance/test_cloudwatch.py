@@ -62,9 +62,13 @@ def server(tmp_path: Path) -> Iterator[CloudWatchServer]:
         yield running
 
 
-@pytest.fixture
-def cloudwatch(server: CloudWatchServer) -> Any:
-    return server.client()
+@pytest.fixture(params=["json", "smithy-rpc-v2-cbor"])
+def cloudwatch(server: CloudWatchServer, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client by each of the protocols that CloudWatch's SDKs choose from."""
+    monkeypatch.setattr("botocore.model.PRIORITY_ORDERED_SUPPORTED_PROTOCOLS", (request.param,))
+    client = server.client()
+    assert client.meta.service_model.resolved_protocol == request.param
+    return client
 
 
 def put(cloudwatch: Any, name: str, values: list[float], minutes_ago: int = 0, **more: Any) -> None:
@@ -231,6 +235,24 @@ def test_what_no_client_sends(
     got, answer = _raw(server, body, operation, **headers)
     assert got == status
     assert answer["__type"].startswith(kind)
+
+
+@pytest.mark.parametrize(
+    ("body", "protocol", "words"),
+    [
+        (b"{}", "rpc-v2-cbor", b"The body is not CBOR"),
+        (b"\x81" * 100_000, "rpc-v2-cbor", b"The body is not CBOR"),
+        (b"\xa0", "rpc-v2-cbor", b"ValidationException"),
+        (b"\xa0", "rpc-v2-json", b"smithy-protocol: rpc-v2-cbor"),
+    ],
+)
+def test_what_no_client_sends_in_cbor(server: CloudWatchServer, body: bytes, protocol: str, words: bytes) -> None:
+    url = f"{server.url}/service/GraniteServiceVersion20100801/operation/PutMetricData"
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(urllib.request.Request(url, body, {"smithy-protocol": protocol}))
+    with caught.value as answer:
+        assert answer.code == 400
+        assert words in answer.read()
 
 
 SUMMARY = {"SampleCount": 1, "Sum": 1, "Minimum": 1, "Maximum": 1}

@@ -1,4 +1,4 @@
-"""CloudWatch's operations over the store and the alarms, as its JSON 1.0 protocol has them.
+"""CloudWatch's operations over the store and the alarms, as its JSON 1.0 and CBOR protocols have them.
 
 One operation, one short method. What a request must look like is data: botocore's model. Runs in the metrics process:
 a long question holds up no event.
@@ -14,7 +14,7 @@ import msgspec
 
 from headrace import shapes
 from headrace.errors import UsageError
-from headrace.metrics import alarms
+from headrace.metrics import alarms, cbor
 from headrace.metrics.alarms import Query
 from headrace.metrics.put import check_numbers, combination, invalid, put
 from headrace.metrics.query import answers, grouped
@@ -36,7 +36,7 @@ KEPT_MS = KEPT_DAYS * DAY_MINUTES * MINUTE_MS
 
 
 class CloudWatch:
-    """Answers operations: JSON in, JSON out."""
+    """Answers operations: JSON in, JSON out; or CBOR."""
 
     def __init__(self, store: Store, watch: Watch, now_ms: Callable[[], int]) -> None:
         self._store = store
@@ -50,7 +50,7 @@ class CloudWatch:
             "PutMetricData": self._put_metric_data,
         }
 
-    def answer(self, operation: str, body: bytes, packed: bool = False) -> bytes:
+    def answer(self, operation: str, body: bytes, packed: bool = False, *, in_cbor: bool = False) -> bytes:
         """Answer an operation; raises WireError. `packed` says that the body is gzip, as SDKs send large ones."""
         run = self._operations.get(operation)
         if run is None:
@@ -58,13 +58,16 @@ class CloudWatch:
                 raise WireError("UnknownOperationException", f"{operation} is not built yet.", 501)
             raise WireError("UnknownOperationException", f"CloudWatch has no operation {operation!r}.")
         try:
-            asked = msgspec.json.decode(_unpacked(body) if packed else body or b"{}")
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise WireError("SerializationException", f"The body is not JSON: {error}") from None
+            plain = _unpacked(body) if packed else body
+            asked = (cbor.decode if in_cbor else msgspec.json.decode)(plain) if plain else {}
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise WireError(
+                "SerializationException", f"The body is not {'CBOR' if in_cbor else 'JSON'}: {error}"
+            ) from None
         if operation == "PutMetricData":
             check_numbers(asked)
         try:
-            return msgspec.json.encode(run(self._model.check(operation, asked)))
+            return (cbor.encode if in_cbor else msgspec.json.encode)(run(self._model.check(operation, asked)))
         except UsageError as error:
             raise invalid(f"{error.problem} {error.hint}".rstrip()) from None
 

@@ -20,7 +20,7 @@ import msgspec
 
 from headrace import clock, rpc
 from headrace.errors import HeadraceError
-from headrace.metrics import prometheus
+from headrace.metrics import cbor, prometheus
 from headrace.metrics.api import Answered, Asked
 from headrace.metrics.cloudwatch import CloudWatch
 from headrace.metrics.lines import Logs, Values
@@ -171,9 +171,11 @@ class MetricsServer:
     def _on_cloudwatch(self, params: msgspec.Raw) -> Answered:
         asked = _asked.decode(params)
         try:
-            return Answered(200, self._cloudwatch.answer(asked.operation, asked.body, asked.packed))
+            return Answered(200, self._cloudwatch.answer(asked.operation, asked.body, asked.packed, in_cbor=asked.cbor))
         except WireError as error:
-            body = msgspec.json.encode({"__type": error.code, "message": error.message})
+            body = (cbor.encode if asked.cbor else msgspec.json.encode)(
+                {"__type": error.code, "message": error.message}
+            )
             return Answered(error.status, body, [("x-amzn-query-error", f"{_query_code(error.code)};Sender")])
 
     def _tell(self, change: Change) -> None:

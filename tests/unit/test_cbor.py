@@ -1,0 +1,62 @@
+"""CBOR as AWS's SDKs write and read it: the examples of RFC 8949, and what is none."""
+
+from typing import Any
+
+import pytest
+
+from headrace.metrics import cbor
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("17", 23),
+        ("1818", 24),
+        ("1903e8", 1000),
+        ("1bffffffffffffffff", 2**64 - 1),
+        ("20", -1),
+        ("3903e7", -1000),
+        ("fb3ff199999999999a", 1.1),
+        ("fb7e37e43c8800759c", 1e300),
+        ("f5", True),
+        ("f4", False),
+        ("f6", None),
+        ("60", ""),
+        ("63c3bc61", "üa"),
+        ("83010203", [1, 2, 3]),
+        ("a26161016162820203", {"a": 1, "b": [2, 3]}),
+        ("a16954696d657374616d70c11a514b67b0", {"Timestamp": 1363896240}),
+        ("98190102030405060708090a0b0c0d0e0f101112131415161718181819", list(range(1, 26))),
+    ],
+)
+def test_what_is_written_is_read(written: str, value: Any) -> None:
+    assert cbor.decode(bytes.fromhex(written)) == value
+    assert cbor.encode(value) == bytes.fromhex(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("9f018202039f0405ffff", [1, [2, 3], [4, 5]]),
+        ("bf61610161629f0203ffff", {"a": 1, "b": [2, 3]}),
+        ("f93e00", 1.5),
+        ("fa47c35000", 100_000.0),
+        ("f97c00", "Infinity"),
+        ("faff800000", "-Infinity"),
+        ("fb7ff8000000000000", "NaN"),
+        ("f7", None),
+        ("1817", 23),
+        ("c1fb41d452d9ec200000", 1363896240.5),
+    ],
+)
+def test_what_others_may_write(written: str, value: Any) -> None:
+    assert cbor.decode(bytes.fromhex(written)) == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "18", "62c3", "62c328", "82", "9f01", "a101", "a1810101", "ff", "82ff", "0101", "1c", "f8", "7f6161ff", "f0"],
+)
+def test_what_is_no_cbor(body: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        cbor.decode(bytes.fromhex(body))
