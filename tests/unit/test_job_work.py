@@ -156,6 +156,15 @@ def test_rows_of_a_day_that_was_not_computed_are_refused(site: Site, tmp_path: P
     assert list(site.archive.list()) == []
 
 
+def test_a_report_over_one_that_has_not_run_says_what_to_run(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "device_daily.sql").write_text("SELECT 1 AS one")
+    path = tmp_path / "devices_seen.sql"
+    path.write_text("-- keys: device_id\n-- uses: device_daily\nSELECT DISTINCT device_id FROM device_daily")
+    with pytest.raises(UsageError, match="device_daily has no rows yet") as caught:
+        site.run_report(report.load(path))
+    assert caught.value.hint == "Run it first: headrace jobs run device_daily"
+
+
 def test_devices_and_rejected_documents_become_relations(site: Site, tmp_path: Path) -> None:
     at = "2026-01-01T00:00:00.250Z"
     info = f'{{"version":1,"registered_at":"{at}","registered_by":"event","labels":{{"site":"n","a":"x"}}}}'

@@ -61,6 +61,18 @@ def test_a_wrong_header_is_told(was: str, becomes: str, says: str) -> None:
     assert says in raised.value.problem and raised.value.hint
 
 
+@pytest.mark.parametrize("used", ["typo", "weekly"])
+def test_a_report_uses_another_one_that_is_there(tmp_path: Path, used: str) -> None:
+    (tmp_path / "daily.sql").write_text("SELECT 1 AS one")
+    path = tmp_path / "weekly.sql"
+    path.write_text("-- uses: daily\nSELECT one FROM daily")
+    assert report.load(path).uses == "daily"
+    path.write_text(f"-- uses: {used}\nSELECT one FROM {used}")
+    with pytest.raises(UsageError, match=f"weekly.sql: it uses {used}, which is no other report") as raised:
+        report.load(path)
+    assert raised.value.hint == "Reports are: daily."
+
+
 PORTABLE = [
     "WITH a AS (SELECT 1 AS first, 'avg(x); -- ' AS \"filter(\"), b AS (SELECT first FROM a) SELECT * FROM a, b",
     "SELECT count(DISTINCT x), sum(CASE WHEN y IN (1, 2) THEN z END) OVER (PARTITION BY q ORDER BY t) AS last FROM e",

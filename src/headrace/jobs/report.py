@@ -74,11 +74,15 @@ def files(folder: Path) -> dict[str, Path]:
 def load(path: Path) -> Report:
     """Read a report file; raises NotFound where there is none, UsageError where it is wrong."""
     try:
-        return parse(path.stem, path.read_text(encoding="utf-8"))
+        found = parse(path.stem, path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFound(f"There is no report {path}.", "See `headrace jobs list`.") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8.", "Save it as UTF-8.") from None
+    if found.uses == found.name or (found.uses and found.uses not in files(path.parent)):
+        others = ", ".join(name for name in files(path.parent) if name != found.name)
+        raise UsageError(f"{path.name}: it uses {found.uses}, which is no other report.", f"Reports are: {others}.")
+    return found
 
 
 def parse(name: str, text: str) -> Report:

@@ -61,7 +61,7 @@ def run_report(found: Report, run: Run, folder: Folder, places: Places, today: d
         for day in sorted(archived.cold):
             say(f"{day} is left as it is: some of its files are cold")
         if computed == []:
-            say("nothing has changed")
+            say("nothing has changed" + (f" in {found.uses}" if found.uses else ""))
             return {found.unit: 0, "items": items}
         say(f"computing {found.name}" + (f", {len(computed)} {found.unit}" if computed is not None else ""))
         prepare(engine(), found, run.settings, computed, archived, places, book, work / "tmp")
@@ -131,6 +131,8 @@ def prepare(
     if found.uses is not None:
         keys = [info.key for info in places.archive.list(f"reports/{found.uses}/")]
         columns = None if keys else views.USED.get(found.uses)
+        if not keys and columns is None:
+            raise UsageError(f"{found.uses} has no rows yet.", f"Run it first: headrace jobs run {found.uses}")
         engine.relation(Relation(found.uses, columns, [places.archive.location(key) for key in keys]))
     engine.view("parameters", f"SELECT {_parameters(found, settings)}")
     views.define(engine, tuple(archived.columns), archived.typed, read, "month" if found.monthly else "day")
