@@ -103,13 +103,9 @@ class _Shared:
         return known
 
 
+# Of request ids, which look like UUIDs of version 4: random digits of this process, and a count of twelve digits.
 _id_start = str(uuid4())[:24]
-_numbers = itertools.count((1 << 47) + random.getrandbits(46)).__next__  # twelve digits, all of them
-
-
-def request_id() -> str:
-    """Return an id with the look of a version 4 UUID: random digits of this process, and a count."""
-    return f"{_id_start}{_numbers():x}"
+_numbers = itertools.count((1 << 47) + random.getrandbits(46)).__next__
 
 
 class _Connection(asyncio.Protocol):
@@ -270,27 +266,13 @@ class _Connection(asyncio.Protocol):
     # --- answering ---
 
     def _take(self, request: Request, keep: bool) -> None:
-        """Hand over a request that has arrived, or put it behind those before it."""
-        if self._request is None and not self._full and not self._waiting:
-            self._hand_over(request, keep)
+        """Have a request answered once those before it are; its answer comes in a later turn of the loop."""
+        if self._request is not None or self._full:
+            self._waiting.append((request, keep))
+            self._waiting_bytes += len(request.body)
+            if len(self._waiting) >= READ_AHEAD_REQUESTS or self._waiting_bytes >= READ_AHEAD_BYTES:
+                self._pause()
             return
-        self._waiting.append((request, keep))
-        self._waiting_bytes += len(request.body)
-        if len(self._waiting) >= READ_AHEAD_REQUESTS or self._waiting_bytes >= READ_AHEAD_BYTES:
-            self._pause()
-
-    def _next(self) -> None:
-        """Hand over the next request that is waiting."""
-        if not self._waiting or self._transport.is_closing():
-            return
-        request, keep = self._waiting.popleft()
-        self._waiting_bytes -= len(request.body)
-        if self._paused and len(self._waiting) < READ_AHEAD_REQUESTS // 2:
-            self._resume()
-        self._hand_over(request, keep)
-
-    def _hand_over(self, request: Request, keep: bool) -> None:
-        """Have a request answered; its answer comes to `_answered`, in a later turn of the loop."""
         self._request, self._keep = request, keep
         try:
             answer = self._shared.router(request)
@@ -302,6 +284,16 @@ class _Connection(asyncio.Protocol):
             return
         future = answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
         future.add_done_callback(self._done)
+
+    def _next(self) -> None:
+        """Have the next request that is waiting answered."""
+        if not self._waiting or self._transport.is_closing():
+            return
+        request, keep = self._waiting.popleft()
+        self._waiting_bytes -= len(request.body)
+        if self._paused and len(self._waiting) < READ_AHEAD_REQUESTS // 2:
+            self._resume()
+        self._take(request, keep)
 
     def _done(self, answer: asyncio.Future[Response]) -> None:
         try:
@@ -344,7 +336,7 @@ class _Connection(asyncio.Protocol):
         status, body, content_type, headers = response
         bare = status == 204 or status == 304
         length = "" if bare else f"Content-Length: {len(body)}\r\n"
-        named, further = f"{REQUEST_ID}: {request_id()}\r\n", ""
+        named, further = f"{REQUEST_ID}: {_id_start}{_numbers():x}\r\n", ""
         for name, value in headers:
             line = f"{name}: {value}"
             if "\n" in line or "\r" in line:  # it would end the head early

@@ -230,7 +230,7 @@ class Log:
                 whole.keys.extend(part.keys)
                 whole.datas.extend(part.datas)
         self._group.waiting.append((tell, places))
-        self._grow(size)
+        self._grow(self._group, size)
 
     def append_one(self, shard: int, key: bytes, data: bytes, one: One) -> None:
         """Append one record as `append_telling` does, at half its cost."""
@@ -246,7 +246,7 @@ class Log:
         group.ones.append((one, shard, len(keys)))
         keys.append(key)
         datas.append(data)
-        self._grow(size)
+        self._grow(group, size)
 
     async def trim(self, now_ms: int, retention_ms: int, low_position: int) -> list[Removed]:
         """Remove whole segments from the start: all records older than the retention, none behind `low_position`.
@@ -280,9 +280,8 @@ class Log:
         if self._waiting_bytes + size > self._pending_bytes_max and self._waiting_bytes:
             raise Throttled("Too many bytes wait for the disk.", "Try again with backoff.")
 
-    def _grow(self, size: int) -> None:
+    def _grow(self, group: _Group, size: int) -> None:
         """Take note that so many bytes have joined the group, and see that it is written."""
-        group = self._group
         if not group.bytes and not self._busy:
             loop = asyncio.get_running_loop()
             loop.call_soon(self._start, loop)  # what else comes in this turn of the loop joins the group

@@ -4,6 +4,7 @@ A body that is right is decoded straight into types, with its base64, in C. What
 generic validator (shapes.py), which knows AWS's message for it.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from itertools import compress
@@ -259,19 +260,31 @@ def _internal(error: StorageError) -> tuple[str, str]:
 def _all_accepted(stream: LiveStream, shards: list[int], appended: Appended) -> bytes:
     """Return the answer to a PutRecords that was appended; `shards` are its records', in order."""
     following: dict[int, Callable[[], str]] = {}
-    tails: dict[int, str] = {}
+    heads: dict[int, str] = {}
     for shard, place in appended.first_number.items():
         base = sequence_base(stream.shard_created_s[shard], shard, appended.arrival_ms[shard] // 1000)
-        first = base + place * _NUMBER_STEP
-        following[shard] = map(str, range(first, first + RECORDS_MAX * _NUMBER_STEP, _NUMBER_STEP)).__next__
-        tails[shard] = f'","ShardId":"{stream.shard_ids[shard]}"}},{{"SequenceNumber":"'
-    parts = ['{"FailedRecordCount":0,"Records":[{"SequenceNumber":"']
+        start, following[shard] = _numbers(base + place * _NUMBER_STEP, len(shards))
+        heads[shard] = f'"}},{{"ShardId":"{stream.shard_ids[shard]}","SequenceNumber":"{start}'
+    parts: list[str] = []
     add = parts.append
     for shard in shards:
+        add(heads[shard])
         add(following[shard]())
-        add(tails[shard])
-    parts[-1] = f'","ShardId":"{stream.shard_ids[shards[-1]]}"}}],"EncryptionType":"NONE"}}'
+    parts[0] = '{"FailedRecordCount":0,"Records":[' + parts[0].removeprefix('"},')
+    add('"}],"EncryptionType":"NONE"}')
     return "".join(parts).encode()
+
+
+def _numbers(first: int, count: int) -> tuple[str, Callable[[], str]]:
+    """Return up to `count` sequence numbers from `first` on: how all of them begin, and what gives each one's rest.
+
+    Spelling the whole of them would be the dearest part of an answer.
+    """
+    text, last = str(first), str(first + (count - 1) * _NUMBER_STEP)
+    for same in (28, 27, 26, 0):  # digits; a rest that began with a zero would lose it
+        if text[:same] == last[:same] and text[same] != "0":
+            break
+    return text[:same], map(str, itertools.count(int(text[same:]), _NUMBER_STEP)).__next__
 
 
 def _places(stream: LiveStream, shards: list[int], appended: Appended) -> list[dict[str, str]]:

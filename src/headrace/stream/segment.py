@@ -8,7 +8,8 @@ import struct
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from operator import add
 from typing import NamedTuple
@@ -35,8 +36,6 @@ _HEADER_BYTES_MAX = 1024 * 1024
 _FIELDS = struct.Struct("<6I3Q")  # those of Frame
 _SEAL = struct.Struct("<4sI")  # magic, CRC of the fields
 _SEALED = struct.Struct("<4sI6I3Q")  # both at once
-_FEW = 16  # records: their index is made faster as one struct than as columns
-_FEW_INDEXES = [struct.Struct(f"<{2 * count}I{count}H").pack for count in range(_FEW + 1)]
 _ONE = struct.Struct("<4xIH")  # the index of a single record: CRC (left out), length, key length
 _INDEX_BYTES = 10  # of a record: CRC, length, key length
 FRAME_HEADER_BYTES = _SEALED.size
@@ -128,13 +127,6 @@ def read_header(read: Callable[[int, int], bytes], name: str) -> tuple[Header | 
 # -- frames
 
 
-def _column(code: str, values: Iterable[int]) -> bytes:
-    column = array(code, values)
-    if sys.byteorder == "big":
-        column.byteswap()
-    return column.tobytes()
-
-
 def _values(code: str, data: bytes) -> list[int]:
     column = array(code, data)
     if sys.byteorder == "big":
@@ -148,11 +140,14 @@ def encode_body(keys: Sequence[bytes], datas: Sequence[bytes]) -> bytes:
     A record's CRC starts from its key's length, so that a damaged length is noticed too.
     """
     records = list(map(add, keys, datas))
-    key_lengths = list(map(len, keys))
-    crcs, lengths = map(crc32, records, key_lengths), map(len, records)
-    if len(records) <= _FEW:
-        return _FEW_INDEXES[len(records)](*crcs, *lengths, *key_lengths) + b"".join(records)
-    return b"".join((_column("I", crcs), _column("I", lengths), _column("H", key_lengths), *records))
+    lengths, key_lengths = map(len, records), list(map(len, keys))
+    index = _index(len(records)).pack(*map(crc32, records, key_lengths), *lengths, *key_lengths)
+    return b"".join((index, *records))
+
+
+@lru_cache
+def _index(count: int) -> struct.Struct:
+    return struct.Struct(f"<{2 * count}I{count}H")
 
 
 def encode_frame(frame: Frame, position: int, body: bytes) -> bytes:
