@@ -71,7 +71,7 @@ def test_many_hosts_are_checked_and_few_remembered() -> None:
     for port in range(KNOWN_MAX * 2):
         assert not refused(guard, host=f"127.0.0.1:{port}")
     assert refused(guard, host="evil.example")
-    assert len(guard._known) == KNOWN_MAX
+    assert len(guard.known) == KNOWN_MAX
 
 
 @pytest.mark.parametrize(("url", "local", "loopback"), [

@@ -23,18 +23,19 @@ FUNCTION_URLS = "/_headrace/url/"  # made to be called by any page
 class Guard:
     """Refuses requests that a page of another origin made.
 
-    `loopback`: whether the backend listens there alone; `name`: the host that it was told to listen on.
+    `loopback`: whether the backend listens there alone; `name`: the host that it was told to listen on. A request
+    without an Origin that asks for a host in `known` needs no check.
     """
 
     def __init__(self, *, loopback: bool, name: str = "") -> None:
         self._loopback = loopback
         self._name = name.lower()
-        self._known: set[str] = {""}
+        self.known: set[str] = {""}
 
     def check(self, request: Request) -> None:
         """Return if the request may be answered; raises WireError (403)."""
         host = request.headers.get("host", "")
-        if host not in self._known:
+        if host not in self.known:
             self._check_host(host)
         if "origin" in request.headers and not request.path.startswith(FUNCTION_URLS):
             _check_origin(request.headers["origin"], host)
@@ -48,8 +49,8 @@ class Guard:
                 "--host and that name. Other names are refused, so that no page on the web can pass itself off as it.",
                 403,
             )
-        if len(self._known) < KNOWN_MAX:
-            self._known.add(host)
+        if len(self.known) < KNOWN_MAX:
+            self.known.add(host)
 
 
 def is_local(url: str) -> bool:

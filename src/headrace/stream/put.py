@@ -176,10 +176,9 @@ class Puts:
 
     def _stream(self, request: _PutRecords | _PutRecord, operation: str, body: bytes) -> LiveStream:
         """Return the stream that a request names. What is unusual about it is left to the validator."""
-        if request.StreamARN is None and not request.DryRun:
-            stream = self._streams.find(request.StreamName or "")
-            if stream is not None:
-                return stream
+        stream = self._streams.find(request.StreamName or "")
+        if stream is not None and request.StreamARN is None and not request.DryRun:
+            return stream
         name = self._name_of(self._parse(operation, body))
         return self._streams.live(name)
 

@@ -69,6 +69,7 @@ class Streams:
         self._disk = disk
         self._entries: dict[str, catalog.Stream] = {}  # every stream, whatever its status
         self._live: dict[str, LiveStream] = {}
+        self.find = self._live.get  # the stream of a name; None if there is none that takes and gives records
         self._declared: set[str] = set()
         self._changing = asyncio.Lock()  # one change of what streams there are at a time
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="get-records")
@@ -125,10 +126,6 @@ class Streams:
         if found is None:
             raise not_found(name)
         return found
-
-    def find(self, name: str) -> LiveStream | None:
-        """Return the stream of that name, or None if there is none that takes and gives records."""
-        return self._live.get(name)
 
     def limits_of(self, stream: LiveStream) -> defaultdict[int, ShardLimits] | None:
         """Return the limits of a stream's shards; None where they are not enforced."""
