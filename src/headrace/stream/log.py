@@ -1,7 +1,8 @@
 """One stream's log: a single writer that acknowledges after the sync.
 
-Appends that arrive while a commit is under way form the next group; a group costs one write and one sync. The kernel
-syncs while the event loop goes on (`aio.py`), a thread where it can't; what takes longer is done in that thread too.
+Appends that arrive while a commit is under way form the next group; a group costs one write and one sync. A small one
+waits until a turn of the event loop brings nothing more. The kernel syncs while the loop goes on (`aio.py`), a thread
+where it can't; what takes longer is done in that thread too.
 Numbers are given when a group is written, so one that the disk refuses leaves no hole.
 """
 
@@ -27,6 +28,9 @@ from headrace.stream.writer import Writer, Written, segment_bases, segment_path
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_AGE_MS = 3_600_000
+GATHER_BYTES = (
+    16 * 1024
+)  # a group below that waits for who answers at the same moment: a sync costs as much as six puts
 PENDING_BYTES_MAX = 128 * 1024 * 1024  # of appends that wait for the disk
 
 Entry = tuple[int, bytes, bytes]  # shard, partition key (UTF-8), data
@@ -301,8 +305,13 @@ class Log:
                 )
         return total
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._busy or not self._group.parts:
+    def _start(self, loop: asyncio.AbstractEventLoop, had: int = 0) -> None:
+        """Have the group written that has formed, if it did not grow since it `had` so many bytes, a turn ago."""
+        group = self._group
+        if self._busy or not group.parts:
+            return
+        if had < group.bytes < GATHER_BYTES:
+            loop.call_soon(self._start, loop, group.bytes)
             return
         self._busy = True
         now_ms = self._now_ms()
