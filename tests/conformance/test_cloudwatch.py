@@ -403,6 +403,39 @@ def test_functions_lines_are_counted_once_over_restarts(tmp_path: Path) -> None:
         assert [(row["Sum"], row["SampleCount"]) for row in answer["Datapoints"]] == [(214.5, 3)]
 
 
+def test_metrics_that_are_left_out_are_told(
+    server: CloudWatchServer, cloudwatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        server.print_line("store", emf.lines({"heat": [70.5]}, NOW_MS // 1000)[0])  # in seconds, as is easily written
+        server.print_line("store", '{"level": "INFO", "message": "printed \\"_aws\\""}')
+        server.turn(1_000)
+    counted = cloudwatch.get_metric_statistics(
+        Namespace="AWS/Logs", MetricName="EMFValidationErrors", Period=60, Statistics=["Sum"], **HOUR,
+        Dimensions=[{"Name": "LogGroupName", "Value": "/aws/lambda/store"}],
+    )  # fmt: skip
+    assert [row["Sum"] for row in counted["Datapoints"]] == [3]
+    (told,) = [record.message for record in caplog.records if "left out" in record.message]
+    assert told.startswith("store printed metrics that are left out: Its Timestamp is not in milliseconds")
+
+
+def test_more_metrics_than_are_kept(
+    server: CloudWatchServer, cloudwatch: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in ("put", "store"):
+        monkeypatch.setattr(f"headrace.metrics.{module}.SERIES_MAX", 2)
+    for name in ("a", "b"):
+        put(cloudwatch, name, [1])
+    put(cloudwatch, "a", [1])
+    code, message = refused(put, cloudwatch=cloudwatch, name="c", values=[1])
+    assert (code, message.partition(" ")[0]) == ("LimitExceeded", "2")
+    for _ in range(2):
+        server.print_line("store", emf.lines({"heat": [70.5]}, NOW_MS)[0])
+        server.turn(1_000)
+    assert len([record for record in caplog.records if "left out" in record.message]) == 1
+    assert [row["MetricName"] for row in cloudwatch.list_metrics()["Metrics"]] == ["a", "b"]
+
+
 def test_prometheus_reads_it(server: CloudWatchServer, cloudwatch: Any) -> None:
     put(cloudwatch, "pumpLoad", [1, 2, 3], minutes_ago=1, Dimensions=[{"Name": "host", "Value": 'a"b'}], Unit="Percent")
     with urllib.request.urlopen(server.url + "/_headrace/metrics") as answer:

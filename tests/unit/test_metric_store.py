@@ -116,7 +116,7 @@ def test_a_disk_that_refuses_keeps_the_minutes_in_memory(tmp_path: Path) -> None
 
 
 def read(logs: Logs) -> bytes:
-    return b"".join(logs.read())
+    return b"".join(block for _, block in logs.read())
 
 
 def test_a_log_is_followed_through_rotation_and_emptying(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_line_without_end_is_passed_over(tmp_path: Path) -> None:
 def test_lines_become_values(tmp_path: Path) -> None:
     store = Store(tmp_path, NOW)
     values = Values(NOW)
-    values.take("\n".join(["noise", *emf.lines({"heat": [1.5, 2.5] * 100, "cold": [3]}, NOW)]).encode())
+    values.take("f", "\n".join(["noise", *emf.lines({"heat": [1.5, 2.5] * 100, "cold": [3]}, NOW)]).encode())
     values.into(store)
     assert sums(store, Series("Headrace", "heat")) == {0: 400}
     assert sums(store, Series("Headrace", "cold")) == {0: 3}
@@ -179,20 +179,23 @@ def test_lines_become_values(tmp_path: Path) -> None:
         % NOW,
         b'{"a": 1%s, "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "N", "Metrics": '
         b'[{"Name": "a"}]}]}}' % (b"0" * 400, NOW),
+        b'{"a": 1, "d": null, "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "N", "Dimensions": '
+        b'[["d"]], "Metrics": [{"Name": "a"}]}]}}' % NOW,
         b'{"a": [1e200], "_aws": {"Timestamp": %d, "CloudWatchMetrics": [{"Namespace": "N", "Metrics": '
         b'[{"Name": "a"}]}]}}' % NOW,
     ],
 )
 def test_lines_that_are_no_metrics_are_counted_and_left_out(tmp_path: Path, line: bytes) -> None:
     store, values = Store(tmp_path, NOW), Values(NOW)
-    values.take(line + b"\n" + emf.lines({"heat": [1]}, NOW)[0].encode() + b"\n")
+    values.take("f", line + b"\n" + emf.lines({"heat": [1]}, NOW)[0].encode() + b"\n")
     values.into(store)
-    assert (values.refused, list(store.series)) == (1, [Series("Headrace", "heat")])
+    assert (values.refused, list(store.series)) == ({"f": 1}, [Series("Headrace", "heat")])
+    assert values.why["f"]
 
 
 def test_integers_of_any_length_are_kept(tmp_path: Path) -> None:
     store, values = Store(tmp_path, NOW), Values(NOW)
-    values.take(emf.lines({"count": [10**30, -(10**25)]}, NOW)[0].encode() + b"\n")
+    values.take("f", emf.lines({"count": [10**30, -(10**25)]}, NOW)[0].encode() + b"\n")
     values.into(store)
     store.save({}, {})
     assert sums(Store(tmp_path, NOW), Series("Headrace", "count")) == {0: pytest.approx(10**30 - 10**25)}
@@ -201,7 +204,9 @@ def test_integers_of_any_length_are_kept(tmp_path: Path) -> None:
 def test_dimensions_of_a_line(tmp_path: Path) -> None:
     store, values = Store(tmp_path, NOW), Values(NOW)
     directive = b'{"Namespace": "N", "Dimensions": [[], ["z", "b"]], "Metrics": [{"Name": "a", "Unit": "Count"}]}'
-    values.take(b'{"a": 2, "b": "x", "z": 1, "_aws": {"Timestamp": %d, "CloudWatchMetrics": [%s]}}' % (NOW, directive))
+    values.take(
+        "f", b'{"a": 2, "b": "x", "z": 1, "_aws": {"Timestamp": %d, "CloudWatchMetrics": [%s]}}' % (NOW, directive)
+    )
     values.into(store)
     assert set(store.series) == {Series("N", "a"), Series("N", "a", (("b", "x"), ("z", "1")))}
     assert store.series[Series("N", "a")].unit == "Count"

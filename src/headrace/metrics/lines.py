@@ -5,6 +5,7 @@ its start. Reading is cheap where there is nothing: one `stat` a file.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ DIMENSIONS_MAX = 30
 DIMENSION_CHARACTERS_MAX = 1024
 
 _decode = msgspec.json.decode
-_REFUSALS = (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError, OverflowError)
+_REFUSALS = (msgspec.MsgspecError, RecursionError, TypeError, ValueError, OverflowError)
 # As CloudWatch takes them: what is stored must be something that can be asked for, and no service's own.
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 _Namespace = Annotated[str, msgspec.Meta(pattern="^(?!AWS/|:).", max_length=255)]
@@ -51,14 +52,14 @@ class Logs:
         self._folder = folder
         self.cursors = dict(cursors)
 
-    def read(self) -> Iterator[bytes]:
-        """Yield what came since, in blocks of whole lines."""
+    def read(self) -> Iterator[tuple[str, bytes]]:
+        """Yield what came since: a function's name and a block of whole lines."""
         seen = set()
         for path in self._folder.glob("*/*.log"):
             key = f"{path.parent.name}/{path.name}"
             seen.add(key)
             try:
-                yield from self._follow(key, path)
+                yield from ((path.parent.name, block) for block in self._follow(key, path))
             except OSError:
                 continue  # rotated or removed at this moment: the next time tells
         for key in self.cursors.keys() - seen:
@@ -105,17 +106,19 @@ class Values:
     def __init__(self, now_ms: int) -> None:
         self._now_ms = now_ms
         self._found: dict[tuple[Series, int, str], list[float]] = {}
-        self.refused = 0  # lines that look like EMF and are none, or are too old
+        self.refused: Counter[str] = Counter()  # by function: lines that look like EMF and are none, or are too old
+        self.why: dict[str, str] = {}  # the last of them of each function
 
-    def take(self, block: bytes) -> None:
-        """Take every EMF line of a block."""
+    def take(self, function: str, block: bytes) -> None:
+        """Take every EMF line of a block that a function printed."""
         if b'"_aws"' in block:
             for line in block.splitlines():
                 if line[:1] == b"{" and b'"_aws"' in line:
                     try:
                         self._take(_decode(line))
-                    except _REFUSALS:
-                        self.refused += 1
+                    except _REFUSALS as error:
+                        self.refused[function] += 1
+                        self.why[function] = "A value is no number." if type(error) is TypeError else str(error)
 
     def into(self, store: Store) -> None:
         """Hand everything to the store."""
@@ -124,25 +127,28 @@ class Values:
         self._found.clear()
 
     def _take(self, line: dict[str, Any]) -> None:
+        if "_aws" not in line:
+            return
         about = msgspec.convert(line["_aws"], _About)
         at_ms = int(about.Timestamp)
         if not acceptable(at_ms, self._now_ms):
-            raise ValueError(at_ms)
+            raise ValueError("Its Timestamp is not in milliseconds since 1970, or too far from now.")
         minute_ms = at_ms - at_ms % 60_000
         for directive in about.CloudWatchMetrics:
             for names in directive.Dimensions or [[]]:
                 if len(names) > DIMENSIONS_MAX:
-                    raise ValueError(names)
-                dimensions = [(name, str(line[name])) for name in names]
-                if not all(1 <= len(value) <= DIMENSION_CHARACTERS_MAX for _, value in dimensions):
-                    raise ValueError(dimensions)
+                    raise ValueError(f"It has more than {DIMENSIONS_MAX} dimensions.")
+                dimensions = [(name, str(line[name])) for name in names if line.get(name) is not None]
+                fit = [1 <= len(value) <= DIMENSION_CHARACTERS_MAX for _, value in dimensions]
+                if len(fit) < len(names) or not all(fit):
+                    raise ValueError(f"No member, or an empty or a long one, has the name of a dimension: {names}.")
                 for metric in directive.Metrics:
                     value = line.get(metric.Name)
                     if value is None or value == []:
                         continue
                     values = value if isinstance(value, list) else [value]
                     if not -VALUE_MAX <= min(values) <= max(values) <= VALUE_MAX:  # raises for what is no number
-                        raise ValueError(values)
+                        raise ValueError(f"A value of {metric.Name!r} is not from -2^360 to 2^360.")
                     series = Series.of(directive.Namespace, metric.Name, dimensions)
                     key = series, minute_ms, metric.Unit
                     self._found.setdefault(key, []).extend(values)

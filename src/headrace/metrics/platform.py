@@ -15,7 +15,7 @@ from headrace.metrics.series import Series
 from headrace.metrics.store import Store
 from headrace.sketch import Sketch
 
-LAMBDA, KINESIS, DYNAMODB, OURS = "AWS/Lambda", "AWS/Kinesis", "AWS/DynamoDB", "Headrace"
+LAMBDA, KINESIS, DYNAMODB, LOGS, OURS = "AWS/Lambda", "AWS/Kinesis", "AWS/DynamoDB", "AWS/Logs", "Headrace"
 
 
 class FunctionMeasures(msgspec.Struct):
@@ -89,6 +89,12 @@ class Platform:
                 if key in totals:
                     grown = self._grown(f"table/{table}/{key}", totals[key])
                     self._record(DYNAMODB, name, ("TableName", table), now_ms, grown)
+
+    def refused(self, lines: Mapping[str, int], now_ms: int) -> None:
+        """Take how many lines of each function look like EMF and are none."""
+        for function, count in lines.items():
+            group = ("LogGroupName", f"/aws/lambda/{function}")
+            self._record(LOGS, "EMFValidationErrors", group, now_ms, count)
 
     def disk(self, folder: Path, now_ms: int) -> None:
         """Measure the disk that holds the data."""

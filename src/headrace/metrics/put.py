@@ -3,7 +3,7 @@
 from typing import Any
 
 from headrace.metrics.series import NEWEST_MS, OLDEST_MS, VALUE_MAX, Series, acceptable
-from headrace.metrics.store import Store
+from headrace.metrics.store import SERIES_MAX, Store
 from headrace.sketch import Sketch
 from headrace.wire import WireError
 
@@ -44,6 +44,11 @@ def put(store: Store, asked: dict[str, Any], now_ms: int) -> None:
     if len(data) > METRICS_MAX:
         raise invalid(f"The collection MetricData must not have a size greater than {METRICS_MAX}.")
     taken = [_datum(namespace, at, datum, now_ms) for at, datum in enumerate(data, 1)]
+    if len(store.series) + len({series for series, *_ in taken if series not in store.series}) > SERIES_MAX:
+        raise WireError(
+            "LimitExceededException",
+            f"{SERIES_MAX:,} metrics are kept; name fewer, or fewer values of their dimensions.",
+        )
     for series, at_ms, sketch, unit in taken:
         store.merge(series, at_ms, sketch, unit)
 

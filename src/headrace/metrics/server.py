@@ -26,7 +26,7 @@ from headrace.metrics.cloudwatch import CloudWatch
 from headrace.metrics.lines import Logs, Values
 from headrace.metrics.platform import FunctionMeasures, Platform, StreamMeasures
 from headrace.metrics.series import MINUTE_MS
-from headrace.metrics.store import Store
+from headrace.metrics.store import SERIES_MAX, Store
 from headrace.metrics.watch import Change, Watch
 from headrace.metrics.webhook import TRIES_AFTER_S, Webhook
 from headrace.settings import Layout
@@ -71,6 +71,7 @@ class MetricsServer:
         self._sampled_ms = 0
         self._evaluated_ms = (now - EVALUATE_AFTER_MS) // MINUTE_MS * MINUTE_MS
         self._problem = ""
+        self._refusals: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
         self._server = rpc.Server(
             {
@@ -144,10 +145,20 @@ class MetricsServer:
     async def _collect(self, now_ms: int) -> None:
         """Read what functions printed since the last time."""
         values = Values(now_ms)
-        for block in self._logs.read():
-            values.take(block)
+        for function, block in self._logs.read():
+            values.take(function, block)
             await asyncio.sleep(0)
+        told = self.store.dropped
         values.into(self.store)
+        if self.store.dropped and not told:
+            _log.warning(
+                "Functions print more than %d metrics, dimensions counted: the newest are left out", SERIES_MAX
+            )
+        self._platform.refused(values.refused, now_ms)
+        for function, why in values.why.items():
+            if self._refusals.get(function) != why:
+                _log.warning("%s printed metrics that are left out: %s", function, why)
+        self._refusals |= values.why
 
     async def _sample(self, now_ms: int) -> None:
         """Ask the other processes; one that does not answer is asked again next time."""
