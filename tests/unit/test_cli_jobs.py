@@ -84,12 +84,13 @@ def test_jobs_are_listed_with_their_last_run(jobs: Jobs) -> None:
 def test_a_run_is_asked_for_with_days_engine_and_parameters(jobs: Jobs) -> None:
     result = jobs.cli(
         "run", "hourly", "--engine", "spark", "--from", "2026-01-01", "--to", "2026-02-01",
-        "--parameter", "gap_s=60", "--parameter", "unit=C", "--parameter", "factor=0.5", "--json",
+        "--parameter", "gap_s=60", "--parameter", "unit=C", "--parameter", "factor=0.5", "--parameter", "limit=inf",
+        "--json",
     )  # fmt: skip
     made = json.loads(result.stdout)
     assert (made["first"], made["last"], made["state"]) == ("2026-01-01", "2026-01-31", "waiting")
     assert made["settings"]["engine"] == "spark"
-    assert made["settings"]["parameters"] == {"gap_s": 60, "unit": "C", "factor": 0.5}
+    assert made["settings"]["parameters"] == {"gap_s": 60, "unit": "C", "factor": 0.5, "limit": "inf"}
     shown = jobs.cli("show", made["id"]).stdout
     assert "days from 2026-01-01 to 2026-02-01" in shown and "waiting" in shown
     assert "cancelled" in jobs.cli("cancel", "hourly").stdout
@@ -124,6 +125,10 @@ def test_a_failed_run_is_shown_with_what_to_do(jobs: Jobs) -> None:
         (("run", "hourly", "--from", "yesterday"), 1, "2026-01-31"),
         (("run", "hourly", "--from", "2026-01-02", "--to", "2026-01-02"), 1, "there is no day"),
         (("run", "hourly", "--parameter", "x"), 2, "gap_s=900"),
+        (("run", "compact", "--engine", "spark"), 1, "compact is no report: it takes no engine"),
+        (("run", "compact", "--from", "2026-01-01"), 1, "it takes no from"),
+        (("run", "load", "--parameter", "x=1"), 1, "it takes no parameters"),
+        (("run", "bills", "--to", "2026-01-01"), 1, "it takes no to"),
         (("show", "hourly-1"), 1, "There is no run"),
         (("cancel", "compact"), 1, "There is no run"),
         (("logs", "nothing"), 1, "There is no run"),

@@ -140,6 +140,9 @@ def test_a_parameter_that_the_report_does_not_have_is_refused(site: Site) -> Non
     site.add(event("a", FIRST))
     with pytest.raises(UsageError, match="no parameter gap"):
         site.run("aggregate_daily", parameters={"gap": 1})
+    with pytest.raises(UsageError, match="gap_s is 'inf'") as caught:
+        site.run("aggregate_daily", parameters={"gap_s": "inf"})
+    assert caught.value.hint == "Write a number, such as 3600."
 
 
 def test_rows_of_a_day_that_was_not_computed_are_refused(site: Site, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -196,9 +197,11 @@ def _parameter(text: str) -> tuple[str, int | float | str]:
     name, sign, value = text.partition("=")
     if not sign or not name:
         raise click.BadParameter(f"{text!r} is no parameter; write it like gap_s=900.")
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return name, kind(value)
+    with contextlib.suppress(ValueError):
+        return name, int(value)
+    with contextlib.suppress(ValueError):
+        if math.isfinite(number := float(value)):
+            return name, number
     return name, value
 
 

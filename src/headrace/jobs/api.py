@@ -19,9 +19,14 @@ import msgspec
 from headrace import rpc
 from headrace.errors import NotFound, UsageError
 from headrace.jobs.run import Asked
+from headrace.system import BILLS, COMPACT, LOAD
 from headrace.wire import Handler, Request, Response, answer, json_body
 
 RUNS, RUNS_MAX = 20, 1000
+
+
+# What jobs that are no reports take of a request.
+_TAKES = {COMPACT: (), LOAD: (), BILLS: ("engine", "parameters")}
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,6 +79,10 @@ class JobsApi:
 
 
 def _asked(job: str, found: _Body) -> Asked:
+    given = {"engine": found.engine, "from": found.start, "to": found.end, "parameters": found.parameters}
+    refused = [name for name, value in given.items() if value and name not in _TAKES.get(job, given)]
+    if refused:
+        raise UsageError(f"{job} is no report: it takes no {refused[0]}.", f"Write: headrace jobs run {job}")
     first, end = _day("from", found.start), _day("to", found.end)
     last = end - timedelta(days=1) if end else None
     if first and last and last < first:

@@ -146,6 +146,10 @@ def _parameters(found: Report, settings: JobSettings) -> str:
             f"{found.name} has no parameter {min(unknown)}.", f"It has: {', '.join(found.parameters) or 'none'}."
         )
     values = {**found.parameters, **settings.parameters}
+    for name, default in found.parameters.items():
+        if isinstance(values[name], str) is not isinstance(default, str):
+            kind = "text" if isinstance(default, str) else "a number"
+            raise UsageError(f"The parameter {name} is {values[name]!r}.", f"Write {kind}, such as {default!r}.")
     return ", ".join(f'{_literal(value)} AS "{name}"' for name, value in values.items()) or "1 AS nothing"
 
 
