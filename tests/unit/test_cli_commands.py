@@ -301,6 +301,12 @@ def test_an_argument_that_is_not_utf8_is_wrong_usage(fake: FakeBackend, ask: Any
     assert result.exit_code == 2 and "not UTF-8" in result.stderr and fake.invokes == []
 
 
+@pytest.mark.parametrize("arguments", [("logs", ""), ("jobs", "logs", ""), ("jobs", "run", ""), ("trace", "0", "")])
+def test_an_empty_argument_is_wrong_usage(ask: Any, arguments: tuple[str, ...]) -> None:
+    result = ask(*arguments)
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (2, "headrace: An argument is empty.")
+
+
 @pytest.mark.parametrize(
     ("status", "word", "message", "code"),
     [

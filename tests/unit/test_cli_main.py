@@ -213,3 +213,13 @@ def test_a_terminal_does_not_obey_what_a_device_sent() -> None:
 
     assert printable("pump\x1b[31m\n é") == "pump\\x1b[31m\\n é"
     assert "\x1b" not in table(["device"], [["pump\x1b[31m"]])
+
+
+def test_columns_stand_under_each_other_whatever_the_letters() -> None:
+    from headrace.cli.output import table
+
+    assert table(("device", "n"), [["温度", 1], ["pump", 20]]).splitlines() == [
+        "device   n",
+        "温度     1",
+        "pump    20",
+    ]

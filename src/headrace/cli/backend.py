@@ -133,7 +133,11 @@ def region() -> str:
 
 
 def path_segment(text: str) -> str:
-    """Return text as one segment of a path."""
+    """Return text as one segment of a path; raises UsageError if it is empty, as an unset variable is."""
+    if not text:
+        raise UsageError(
+            "An argument is empty.", "Write a name, or look whether the variable is set that stands there."
+        )
     return quote(text, safe="")
 
 

@@ -54,12 +54,22 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return aligned columns under their heads: numbers to the right with thousands separated, text to the left."""
     cells = [[_cell(value) for value in row] for row in rows]
     right = [any(_is_number(row[i]) for row in rows) for i in range(len(heads))]
-    widths = [max(len(line[i]) for line in [list(heads), *cells]) for i in range(len(heads))]
+    widths = [max(width_of(line[i]) for line in [list(heads), *cells]) for i in range(len(heads))]
     lines = []
     for line in [list(heads), *cells]:
-        parts = [text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True)]
+        blanks = [" " * (width - width_of(text)) for text, width in zip(line, widths, strict=True)]
+        parts = [blank + text if r else text + blank for text, blank, r in zip(line, blanks, right, strict=True)]
         lines.append("  ".join(parts).rstrip())
     return "\n".join(lines)
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from prompt_toolkit.utils import get_cwidth
+
+    return get_cwidth(text)
 
 
 def size(count_bytes: float) -> str:

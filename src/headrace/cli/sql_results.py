@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from headrace.cli.output import printable, whole_file
+from headrace.cli.output import printable, whole_file, width_of
 from headrace.errors import HeadraceError
 
 Row = Sequence[str | int | float | bool | None]
@@ -45,10 +45,10 @@ def show_table(result: Result, out: TextIO) -> int:
     """Write aligned columns under their names; return how many rows there were."""
     rows = iter(result.rows)
     count = 0
-    widths = [_width(printable(column.name)) for column in result.columns]
+    widths = [width_of(printable(column.name)) for column in result.columns]
     first = [[_cell(value) for value in row] for row in islice(rows, MEASURED)]
     for cells in first:
-        widths = [max(width, _width(cell)) for width, cell in zip(widths, cells, strict=True)]
+        widths = [max(width, width_of(cell)) for width, cell in zip(widths, cells, strict=True)]
     names = [printable(column.name) for column in result.columns]
     _line(out, result.columns, names, widths)
     out.write("  ".join("-" * width for width in widths).rstrip() + "\n")
@@ -64,7 +64,7 @@ def show_table(result: Result, out: TextIO) -> int:
 def _line(out: TextIO, columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> None:
     parts = []
     for column, cell, width in zip(columns, cells, widths, strict=True):
-        blanks = " " * (width - _width(cell))
+        blanks = " " * (width - width_of(cell))
         parts.append(blanks + cell if column.is_number else cell + blanks)
     out.write("  ".join(parts).rstrip() + "\n")
 
@@ -75,15 +75,6 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return printable(str(value))
-
-
-def _width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    if text.isascii():
-        return len(text)
-    from prompt_toolkit.utils import get_cwidth
-
-    return get_cwidth(text)
 
 
 def show_csv(result: Result, out: TextIO) -> int:
