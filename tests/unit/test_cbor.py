@@ -1,4 +1,4 @@
-"""CBOR as AWS's SDKs write and read it: the examples of RFC 8949, and what is none."""
+"""CBOR as AWS's SDKs write and read it: examples of RFC 8949, what is none, and what JSON has not."""
 
 from typing import Any
 
@@ -45,6 +45,7 @@ def test_what_is_written_is_read(written: str, value: Any) -> None:
         ("faff800000", "-Infinity"),
         ("fb7ff8000000000000", "NaN"),
         ("f7", None),
+        ("7f61616162ff", "ab"),
         ("1817", 23),
         ("c1fb41d452d9ec200000", 1363896240.5),
     ],
@@ -55,7 +56,23 @@ def test_what_others_may_write(written: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["", "18", "62c3", "62c328", "82", "9f01", "a101", "a1810101", "ff", "82ff", "0101", "1c", "f8", "7f6161ff", "f0"],
+    [
+        "",
+        "18",
+        "62c3",
+        "62c328",
+        "82",
+        "9f01",
+        "a101",
+        "ff",
+        "82ff",
+        "1c",
+        "f8",
+        "f0",
+        "4101",
+        "d81e820103",
+        "81" * 1000,
+    ],
 )
 def test_what_is_no_cbor(body: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
