@@ -101,6 +101,11 @@ def test_sent_twice_with_kills_every_hour_is_as_in_one_sending(few: Path, tmp_pa
             assert exported.pop("arrived_at") and event.pop("arrived_at") and exported == event
 
         day = catalogue.of(bucket, running.data / "archive").days()[0]
+        manifest = bucket.path(f"catalogue/dt={day}.json")
+        manifest.rename(manifest.with_suffix(".away"))
+        status = running.status(verify=True)
+        assert [each["kind"] for each in status["differences"]] == ["in no manifest"]
+        manifest.with_suffix(".away").rename(manifest)
         (gone,) = catalogue.of(bucket, running.data / "archive").manifest(day).files
         bucket.path(gone.key).unlink()
         status = running.status(verify=True)

@@ -22,6 +22,7 @@ PREFIX = "catalogue/"
 FILES = "events/"  # what compacted files' keys start with
 _DAY = f"{PREFIX}dt="
 _MANIFEST = re.compile(rf"{_DAY}(\d{{4}}-\d\d-\d\d)\.json", re.ASCII)
+_FILE = re.compile(rf"{FILES}dt=\d{{4}}-\d\d-\d\d/\d{{8}}T\d{{6}}-[0-9a-f]{{12}}(-[0-9a-f]{{8}})?\.parquet", re.ASCII)
 _COMPACTED = f"{PREFIX}compacted.json"
 
 T = TypeVar("T")
@@ -97,6 +98,11 @@ class Range(NamedTuple):
 def key_of(day: str, name: str) -> str:
     """Return the key of a compacted file."""
     return f"{FILES}dt={day}/{name}.parquet"
+
+
+def is_file(key: str) -> bool:
+    """Return whether a key is one that a compaction gives to a file."""
+    return _FILE.fullmatch(key) is not None
 
 
 def day_of(key: str) -> str:

@@ -23,6 +23,7 @@ from headrace.archive import catalogue, columns, day, erasures, merging, raw, se
 from headrace.archive.base import COLD_CLASSES, Bucket, ObjectInfo
 from headrace.archive.catalogue import FILES, File, Run, merged
 from headrace.archive.engine import DEFAULT, Limits, connected, is_damaged
+from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.staging import Problem, Staging
 from headrace.errors import Conflict, DataDirectoryError
 from headrace.record import parse_sequence_number
@@ -262,6 +263,19 @@ def unfinished(folder: Path) -> set[str]:
         return set(msgspec.json.decode((folder / _PENDING).read_bytes(), type=list[str]))
     except FileNotFoundError:
         return set()
+
+
+def uncounted(bucket: Bucket, folder: Path, known: catalogue.Catalogue, log: LifecycleLog) -> list[str]:
+    """Return compacted files that are in no manifest, so that nobody reads them; not those that are about to go."""
+    there = {info.key for info in bucket.list(FILES) if catalogue.is_file(info.key)}  # and then what is to be there
+    coming = unfinished(folder)
+    manifests = [known.manifest(day) for day in known.days()]
+    counted = {file.key for manifest in manifests for file in manifest.files}
+    going = {each.key for manifest in manifests for each in manifest.replaced}
+    if left := there - coming - counted - going:
+        left -= {line.key for line in log.lines() if line.action == "expire"}
+        left &= {info.key for info in bucket.list(FILES)}
+    return sorted(left)
 
 
 def unreadable(bucket: Bucket, date: str, files: Sequence[File]) -> tuple[set[str], list[Problem]]:

@@ -9,7 +9,7 @@ import importlib.util
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -321,22 +321,29 @@ class _Examination:
         for path in sorted(self._layout.buckets.glob(f"[!.]*/{catalogue.PREFIX}")):
             bucket = LocalBucket(path.parent)
             known = catalogue.of(bucket, self._layout.archive)
-            there = {info.key: info for info in bucket.list(catalogue.FILES)}  # and then what is to be there
-            coming = compaction.unfinished(self._layout.archive)
+            log = LifecycleLog(self._layout.lifecycle)
             try:
-                manifests = [known.manifest(day) for day in known.days()]
+                files = [file for day in known.days() for file in known.manifest(day).files]
+                uncounted = compaction.uncounted(bucket, self._layout.archive, known, log)
             except HeadraceError as error:
                 yield Finding("archive", error.problem, error.hint)
                 continue
-            files = [file for manifest in manifests for file in manifest.files]
+            there = {info.key: info for info in bucket.list(catalogue.FILES)}  # later: what is replaced stays a while
             wrong = [file.key for file in files if file.key not in there or there[file.key].size != file.bytes]
             if wrong:
                 problem = f"{len(wrong)} compacted files of {bucket.name} are missing or cut short: {wrong[0]} first."
                 yield Finding("archive", problem, "Put them back from a backup under the same names.")
-            whole = [file for file in files if file.key not in wrong and there[file.key].readable]
-            yield from self._readable(bucket, whole)
-            counted = {file.key for file in files} | {old.key for each in manifests for old in each.replaced}
-            yield from self._uncounted(bucket, there.keys() - counted - coming)
+            yield from self._readable(
+                bucket, [file for file in files if file.key not in wrong and there[file.key].readable]
+            )
+            if uncounted:
+                manifest = f"{catalogue.PREFIX}dt={catalogue.day_of(uncounted[0])}.json"
+                yield Finding(
+                    "archive",
+                    f"{len(uncounted)} compacted files of {bucket.name} are in no manifest, {uncounted[0]} first: "
+                    "nobody reads them.",
+                    f"Was {manifest} deleted or edited? Put it back from a backup.",
+                )
 
     def _readable(self, bucket: LocalBucket, files: Sequence[catalogue.File]) -> Iterator[Finding]:
         """Read compacted files from end to end."""
@@ -349,20 +356,6 @@ class _Examination:
         if damaged:
             problem = f"{len(damaged)} compacted files of {bucket.name} are damaged: {damaged[0]} first."
             yield Finding("archive", problem, "Put them back from a backup under the same names.")
-
-    def _uncounted(self, bucket: LocalBucket, keys: Set[str]) -> Iterator[Finding]:
-        """Tell of compacted files that no reader looks at, unless a rule has begun to delete them."""
-        if keys:
-            keys -= {line.key for line in LifecycleLog(self._layout.lifecycle).lines() if line.action == "expire"}
-        left = sorted(key for key in keys if bucket.path(key).exists())
-        if left:
-            manifest = f"{catalogue.PREFIX}dt={catalogue.day_of(left[0])}.json"
-            yield Finding(
-                "archive",
-                f"{len(left)} compacted files of {bucket.name} are in no manifest, {left[0]} first: nobody reads them.",
-                f"Was {manifest} deleted or edited? Put it back from a backup. "
-                f"Move out of {catalogue.FILES} what is not Headrace's.",
-            )
 
 
 def _folders(folder: Path) -> list[Path]:

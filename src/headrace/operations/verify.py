@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from headrace import clock, event, rpc
-from headrace.archive import catalogue
+from headrace.archive import catalogue, compaction
 from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.local import LocalBucket
 from headrace.errors import InvalidObjectState, UsageError
@@ -218,7 +218,7 @@ class Verification:
         return numbers
 
     def _verify_compacted(self, mapping: Mapping) -> None:
-        """Compare the catalogue with the bucket: every compacted file is there, and as large as it was written."""
+        """Compare catalogue and bucket: every compacted file is there, as large as it was written, and no others are."""
         bucket = LocalBucket(self._layout.buckets / self._system.archive_bucket)
         known = catalogue.of(bucket, self._layout.archive)
         files = [file for day in known.days() for file in known.manifest(day).files]
@@ -227,6 +227,8 @@ class Verification:
             if sizes.get(file.key) != file.bytes:
                 details = {"key": file.key, "bytes": sizes.get(file.key, 0), "written": file.bytes}
                 self._differs("compacted file", mapping, 0, **details)
+        for key in compaction.uncounted(bucket, self._layout.archive, known, LifecycleLog(self._layout.lifecycle)):
+            self._differs("in no manifest", mapping, 0, key=key)
 
     def _deleted_by_rule(self, bucket: str, stream: str) -> Iterator[RawObject]:
         """Yield the raw objects that were there until a lifecycle rule deleted them."""
