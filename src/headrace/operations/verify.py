@@ -218,7 +218,7 @@ class Verification:
         return numbers
 
     def _verify_compacted(self, mapping: Mapping) -> None:
-        """Compare catalogue and bucket: every compacted file is there, as large as it was written, and no others are."""
+        """Compare catalogue and bucket: every compacted file is there, as large as it was written, and no other is."""
         bucket = LocalBucket(self._layout.buckets / self._system.archive_bucket)
         known = catalogue.of(bucket, self._layout.archive)
         files = [file for day in known.days() for file in known.manifest(day).files]
