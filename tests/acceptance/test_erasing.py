@@ -197,7 +197,7 @@ def test_failure_documents_are_emptied_and_stay() -> None:
     for key, document in documents.items():
         bucket.put(key, json.dumps(document).encode())
     bucket.put("rejected/store/8", b"no JSON")
-    assert erase_failures.erase(bucket, GONE, LATER_MS) == 3
+    assert erase_failures.erase(bucket, GONE, LATER_MS) == (3, [], ["rejected/store/8"])
     left = {key: json.loads(body) for key, body in bucket.objects.items() if key != "rejected/store/8"}
     changed = {key for key, document in left.items() if document != documents[key]}
     assert changed == {"rejected/store/1", "aws/lambda/u/s/4", "async/device_api/5"}
@@ -209,4 +209,4 @@ def test_failure_documents_are_emptied_and_stay() -> None:
     records = json.loads(left["aws/lambda/u/s/4"]["payload"])["Records"]
     assert records[1] == theirs and records[0]["kinesis"]["partitionKey"] == "k"
     assert left["async/device_api/5"] == {"requestPayload": None}
-    assert erase_failures.erase(bucket, GONE, LATER_MS) == 0
+    assert erase_failures.erase(bucket, GONE, LATER_MS).documents == 0

@@ -99,7 +99,7 @@ def erase(places: Places, device_id: str, *, arriving_s: float = ARRIVING_S, job
             _erase_report(places, name, device_id, done, job_s)
         _erase_items(places, device_id, before_ms, done)
         for bucket in places.failures:
-            done.failures += erase_failures.erase(bucket, device_id, before_ms)
+            _erase_failures(bucket, device_id, before_ms, done)
         done.warehouse_rows = places.warehouse(device_id)
         erasures.write(places.archive, msgspec.structs.replace(noted, finished=True))
         return done
@@ -172,6 +172,16 @@ def _erase_items(places: Places, device_id: str, before_ms: int, done: Done) -> 
             continue  # it has sent again since: a new device of that name
         places.devices.delete([(device_id, noun)])
         done.registry_items += 1
+
+
+def _erase_failures(bucket: Bucket, device_id: str, before_ms: int, done: Done) -> None:
+    emptied = erase_failures.erase(bucket, device_id, before_ms)
+    done.failures += emptied.documents
+    if closed := emptied.unreadable + emptied.cold:
+        done.left.append(
+            f"{len(closed):,} failure documents can't be read, {closed[0]} first: look whether they tell of the "
+            "device, and mend, restore or remove them."
+        )
 
 
 class _Arrived(msgspec.Struct):

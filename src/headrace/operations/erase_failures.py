@@ -1,7 +1,6 @@
 """Erasing a device from failure documents: what was sent goes, the document stays, so that the books do."""
 
-import contextlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pybase64
@@ -17,17 +16,31 @@ ERASED_AT = "erased_at"
 _GONE = "(erased)"
 
 
-def erase(bucket: Bucket, device_id: str, before_ms: int) -> int:
-    """Empty a bucket's documents of what is a device's; return how many had something."""
-    count = 0
+class Emptied(NamedTuple):
+    """How many documents had something, and the keys of those that nobody could look into: cold, or not JSON."""
+
+    documents: int
+    cold: list[str]
+    unreadable: list[str]
+
+
+def erase(bucket: Bucket, device_id: str, before_ms: int) -> Emptied:
+    """Empty a bucket's documents of what is a device's."""
+    documents, cold, unreadable = 0, list[str](), list[str]()
     for info in [info for prefix in PREFIXES for info in bucket.list(prefix)]:
-        with contextlib.suppress(NotFound, InvalidObjectState, msgspec.DecodeError, RecursionError):
+        try:
             document = msgspec.json.decode(bucket.get(info.key), type=dict[str, Any])
             if redacted(document, device_id, before_ms):
                 document[ERASED_AT] = clock.rfc3339_ms(clock.now_ms())
                 bucket.put(info.key, msgspec.json.encode(document))
-                count += 1
-    return count
+                documents += 1
+        except NotFound:
+            continue  # a rule has deleted it meanwhile
+        except InvalidObjectState:
+            cold.append(info.key)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            unreadable.append(info.key)
+    return Emptied(documents, cold, unreadable)
 
 
 def redacted(document: dict[str, Any], device_id: str, before_ms: int) -> bool:
