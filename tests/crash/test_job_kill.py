@@ -19,7 +19,7 @@ import pytest
 from headrace.table.local import LocalTable
 from support import job_child
 from support.backend import ROOT, wait_until
-from support.jobs import ENGINES, archive, generated
+from support.jobs import ENGINES, archive, generated, needs_java
 from support.table import TableProcess
 
 READINGS = ("temperature", "counter")
@@ -163,6 +163,21 @@ def end(child: subprocess.Popen[bytes]) -> bool:
     status = child.wait()
     wait_until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in started), 60)
     return status == -signal.SIGKILL
+
+
+@needs_java
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("site", ["spark"], indirect=True)
+def test_an_attempt_says_that_sparks_java_process_was_ended(site: Site) -> None:
+    site.archived("first", FIRST)
+    child = site.attempt()
+    wait_until(lambda: any(site.work.glob("*/out/_temporary")), 120)
+    for started in psutil.Process(child.pid).children(recursive=True):
+        started.kill()
+    assert child.wait() == 1
+    told = (site.folder / "log").read_text().splitlines()[-2:]
+    assert told[0].endswith("HeadraceError: Spark's Java process was ended.") and "dmesg" in told[1]
+    assert not any(site.work.glob("*"))
 
 
 @pytest.mark.parametrize("site", ["duckdb"], indirect=True)

@@ -1,5 +1,6 @@
 """The engine for a cluster, here as Spark's local mode: what runs on EMR, on one machine. Needs Java 17 or newer."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -141,13 +142,18 @@ class Spark(Engine):
 
     def close(self) -> None:
         """End the session."""
-        self._session.stop()
+        with contextlib.suppress(HeadraceError):  # it may have ended by itself
+            self._call(self._session.stop)
 
     def _call(self, call: Callable[[], T]) -> T:
-        from py4j.protocol import Py4JError
+        from py4j.protocol import Py4JError, Py4JNetworkError
 
         try:
             return call()
+        except (Py4JNetworkError, ConnectionError) as error:
+            raise HeadraceError(
+                "Spark's Java process was ended.", "Was the machine short of memory (dmesg)? See the job's log."
+            ) from error
         except (self._errors, Py4JError) as error:
             text = str(error)
             if "OutOfMemoryError" in text:
