@@ -56,7 +56,11 @@ def test_what_devices_sent_wrongly_is_no_fault_of_the_backend() -> None:
         ({"clock": {"streams_ahead_ms": 90_000}}, FAIR, "The clock went back: the streams are 90 s ahead of it"),
         ({"failures": [given_up()]}, FAIR, "bill gave up 4 events in the last day: see Failures"),
         ({"failures": [given_up(replayed=3)]}, FAIR, "bill gave up 1 event in the last day: see Failures"),
-        ({"functions": [Function("f", import_error="no module x")]}, BAD, "f can't be imported: no module x"),
+        (
+            {"functions": [Function("f", account(), import_error="no module x", trouble="shard 1: no module x")]},
+            BAD,
+            "f can't be imported: no module x",
+        ),
         ({"functions": [Function("f", account(), trouble="shard 1: late")]}, FAIR, "f does not get on: shard 1: late"),
         ({"disk": {"free_bytes": 5, "full": True}}, BAD, "The disk is full: 5 B are free"),
         ({"disk": {"free_bytes": 5, "free_files": 0, "full": True}}, BAD, "The disk is full: it takes no more files"),

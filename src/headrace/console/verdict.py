@@ -51,7 +51,7 @@ def findings(snapshot: Snapshot, now_ms: int) -> list[Finding]:
     for function in snapshot.functions:
         level, text = state(function)
         if level != GOOD:
-            why = f": {function.trouble}" if function.trouble else ""
+            why = f": {function.trouble}" if function.trouble and function.import_error is None else ""
             found.append(Finding(level, f"{function.name} {text}{why}"))
     found += [
         Finding(BAD, f"Alarm {alarm.name} is on: {alarm.description or alarm.reason}") for alarm in snapshot.alarms_on

@@ -100,7 +100,8 @@ class Poller:
         state = self.durable
         if state is None or not state.calls or not self._failing:
             return None
-        batch = f"{shard_id(self.source.shard)}, {state.count} records from number {state.next}"
+        records = "1 record" if state.count == 1 else f"{state.count} records"
+        batch = f"{shard_id(self.source.shard)}, {records} from number {state.next}"
         return f"{batch}, call {state.calls}: {self._failing}"
 
     def bounds(self) -> tuple[int, int]:
