@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from headrace import disk
-from headrace.errors import StorageError, UsageError
+from headrace.errors import DataDirectoryError, StorageError, UsageError
 
 FILE = ".cold.json"  # beside the buckets
 MARKER = "headrace-cold.json"  # in the cold folder
@@ -40,10 +40,17 @@ class Marker(msgspec.Struct):
 def choose(buckets: Path, folder: Path | None) -> Path:
     """Make `folder` the cold folder (None: the one there was, else `cold` in the data directory); return it.
 
-    Raises UsageError if it can't be, so that nothing that is cold is lost sight of.
+    Raises UsageError if it can't be, so that nothing that is cold is lost sight of. One that lies in the data directory
+    is known to be its own; where it was written down which it is, but can't be read any more, whoever names one knows.
     """
     data = buckets.parent
-    place = _read(buckets / FILE, Place)
+    is_own = folder is None or folder.absolute().is_relative_to(data)
+    try:
+        place = _place(buckets)
+    except DataDirectoryError:
+        if folder is None:
+            raise
+        place, is_own = None, True
     if place is not None and (folder is None or folder.absolute() == data / place.folder):
         return data / place.folder
     folder = (folder or data / DEFAULT).absolute()
@@ -55,7 +62,7 @@ def choose(buckets: Path, folder: Path | None) -> Path:
             f"Cold objects are in {data / place.folder}, and {folder} does not have them.",
             f"Move that folder there with all that is in it, or go on with --cold-dir {data / place.folder}",
         )
-    if marker is not None and (place is None or marker.id != place.id):
+    if marker is not None and not (is_own if place is None else marker.id == place.id):
         raise UsageError(
             f"{folder} is the cold folder of another data directory.", "Name one of its own: --cold-dir DIR"
         )
@@ -68,14 +75,14 @@ def choose(buckets: Path, folder: Path | None) -> Path:
 
 
 def place(buckets: Path) -> Path:
-    """Return where the cold folder is, or would be."""
-    found = _read(buckets / FILE, Place)
+    """Return where the cold folder is, or would be; raises DataDirectoryError where that can't be read any more."""
+    found = _place(buckets)
     return buckets.parent / (found.folder if found is not None else DEFAULT)
 
 
 def check(buckets: Path) -> None:
     """Raise StorageError unless the cold folder is there and is the one it should be; the default one is made."""
-    found = _read(buckets / FILE, Place)
+    found = _place(buckets)
     if found is None:
         choose(buckets, None)
         return
@@ -92,6 +99,17 @@ def check(buckets: Path) -> None:
             f"{folder} is not the cold folder of this data directory: its id is another.",
             "Mount the right disk there, or name the right folder: headrace up --cold-dir DIR",
         )
+
+
+def _place(buckets: Path) -> Place | None:
+    """Return what is written down; None if nothing is. Raises DataDirectoryError if it can't be read."""
+    found = _read(buckets / FILE, Place)
+    if found is None and (buckets / FILE).exists():
+        raise DataDirectoryError(
+            f"{buckets / FILE} is damaged: it says where the cold folder is.",
+            f"Name it once more: headrace up --cold-dir DIR; unless one was named before: {buckets.parent / DEFAULT}",
+        )
+    return found
 
 
 def _mark(folder: Path, marker: Marker) -> None:

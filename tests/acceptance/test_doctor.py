@@ -206,6 +206,7 @@ def leave_sockets(data: Path) -> None:
         (lambda data: (data / "headrace.json").unlink(), "data directory: ", 1, 1),
         (lambda data: shutil.rmtree(data), "data directory: ", 1, 1),
         (lambda data: (data / "streams/events/stream.json").write_text("{"), "stream: ", 1, 1),
+        (lambda data: (data / "streams/events/stream.json").unlink(), "stream: ", 1, 1),
     ],
 )
 def test_what_else_is_wrong(
@@ -288,6 +289,18 @@ def test_a_cold_folder_that_is_away(data: Path, archived: LocalBucket, tmp_path:
     (tmp_path / "cold").rename(tmp_path / "away")
     (problem,) = problems(data)
     assert "is not there" in problem and "Mount its disk" in problem
+
+
+def test_a_cold_folder_that_is_no_longer_known(archived: LocalBucket, data: Path) -> None:
+    (data / "s3" / ".cold.json").write_bytes(b"")
+    (found,) = findings(data)
+    assert found.startswith("cold folder: ") and "is damaged" in found
+
+
+def test_a_catalogue_that_is_damaged(archived: LocalBucket, data: Path) -> None:
+    archived.put("catalogue/compacted.json", b"no JSON")
+    (found,) = findings(data)
+    assert found.startswith("archive: catalogue/compacted.json can't be read")
 
 
 def test_a_cold_object_that_is_missing(data: Path, archived: LocalBucket, tmp_path: Path) -> None:

@@ -209,6 +209,8 @@ def test_status_tells_what_keeps_it_from_its_work(fake: FakeBackend, ask: Any) -
     fake.status |= {"disk": {"free_bytes": 3_000_000, "free_files": 0, "full": True, "read_only": False}}
     assert "THE DISK IS FULL: it takes no more files; free space" in ask("status").stdout
     fake.status |= {"disk": {"free_bytes": 3_000_000, "full": True, "read_only": True}, "alarms_on": None}
+    fake.status["archive_error"] = "catalogue/compacted.json can't be read.\n  Put it back."
+    assert "THE ARCHIVE IS DAMAGED: catalogue/compacted.json can't be read. Put it back." in ask("status").stdout
     assert "THE DISK IS READ-ONLY" in ask("status").stdout
 
 

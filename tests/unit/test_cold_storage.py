@@ -14,7 +14,7 @@ from headrace.archive import restores, transitions
 from headrace.archive.base import ObjectInfo
 from headrace.archive.local import LocalBucket
 from headrace.archive.restores import DAY_MS
-from headrace.errors import InvalidObjectState, NotFound, StorageError, UsageError
+from headrace.errors import DataDirectoryError, InvalidObjectState, NotFound, StorageError, UsageError
 
 KEY = "events/dt=2026-01-01/part-0.parquet"
 TEXT = b'{"device_id": "pump-1", "temperature_f": 70.5}\n' * 4000
@@ -312,6 +312,28 @@ def test_one_cold_folder_serves_one_data_directory(tmp_path: Path) -> None:
         cold_folder.choose(other, other / "cold")
     with pytest.raises(UsageError, match="can't be used"):
         cold_folder.choose(other, Path("/proc/cold"))
+
+
+def test_a_cold_folder_is_not_lost_sight_of_when_what_names_it_is_damaged(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.freeze()
+    (place.buckets / ".cold.json").write_bytes(b"no JSON")
+    with pytest.raises(DataDirectoryError, match=r"\.cold\.json is damaged"):
+        cold_folder.choose(place.buckets, None)
+    with pytest.raises(DataDirectoryError, match=r"\.cold\.json is damaged"):
+        cold_folder.place(place.buckets)
+    assert cold_folder.choose(place.buckets, place.cold) == place.cold
+    place.restore()
+    transitions.bring_restored(place.bucket, CREATED + DAY_MS)
+    assert place.bucket.get(KEY) == TEXT
+
+
+def test_the_one_in_the_data_directory_is_its_own(tmp_path: Path) -> None:
+    buckets = tmp_path / "data" / "s3"
+    buckets.mkdir(parents=True)
+    cold = cold_folder.choose(buckets, None)
+    (buckets / ".cold.json").unlink()
+    assert cold_folder.choose(buckets, None) == cold
 
 
 def test_times_are_utc() -> None:

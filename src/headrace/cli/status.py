@@ -130,6 +130,8 @@ def _troubles(status: dict[str, Any]) -> list[str]:
     elif disk.get("full"):
         left = "it takes no more files" if disk.get("free_files") == 0 else f"{size(disk['free_bytes'])} are free"
         lines.append(f"THE DISK IS FULL: {left}; free space, and everything goes on")
+    if damage := status.get("archive_error"):
+        lines.append(f"THE ARCHIVE IS DAMAGED: {' '.join(damage.split())}")
     lines += [f"ALARM {name} IS ON: {text}" for name, text in (status.get("alarms_on") or {}).items()]
     return ["\n".join(lines)] if lines else []
 

@@ -193,11 +193,11 @@ class _Examination:
 
     def _stream(self, folder: Path) -> Iterator[Finding]:
         try:
-            entry = catalog.load(folder)
+            if catalog.load(folder) is None:
+                catalog.check_empty(folder)
+                return
         except DataDirectoryError as error:
             yield Finding("stream", error.problem, error.hint)
-            return
-        if entry is None:
             return
         try:
             found = repair.scan(folder)
@@ -276,23 +276,24 @@ class _Examination:
     def _buckets(self) -> Iterator[Finding]:
         """Look at what is known of objects beside their bytes, and whether the cold folder has those it should."""
         layout = self._layout
-        away = None
-        if (layout.buckets / cold_folder.FILE).exists():
-            try:
+        cold: Path | None = None
+        try:
+            if (layout.buckets / cold_folder.FILE).exists():
                 cold_folder.check(layout.buckets)
-            except StorageError as error:
-                away = Finding("cold folder", error.problem, error.hint)
-                yield away
-        cold = cold_folder.place(layout.buckets)
+            cold = cold_folder.place(layout.buckets)
+        except HeadraceError as error:
+            yield Finding("cold folder", error.problem, error.hint)
         missing = []
         for path in sorted(layout.buckets.glob(f"[!.]*/**/{metadata.FILE}")):
             journal = metadata.parse(path.read_bytes())
             if journal.damaged:
                 mend = "Tags and storage classes that stood there are lost; cold objects come back from a backup."
                 yield Finding("objects", f"{path} has {journal.damaged} lines that can't be read.", mend)
-            for entry in journal.entries.values() if away is None else ():
+            for entry in journal.entries.values():
+                if cold is None or entry.cold is None:
+                    continue
                 key = path.parent.relative_to(layout.buckets) / entry.name
-                if entry.cold is not None and not (layout.buckets / key).exists() and not (cold / key).exists():
+                if not (layout.buckets / key).exists() and not (cold / key).exists():
                     missing.append(key.as_posix())
         if missing:
             problem = f"{len(missing)} cold objects are not in {cold}, the first is {missing[0]}."
@@ -323,6 +324,7 @@ class _Examination:
             known = catalogue.of(bucket, self._layout.archive)
             log = LifecycleLog(self._layout.lifecycle)
             try:
+                known.compacted()
                 files = [file for day in known.days() for file in known.manifest(day).files]
                 uncounted = compaction.uncounted(bucket, self._layout.archive, known, log)
             except HeadraceError as error:

@@ -69,7 +69,7 @@ class Status:
         taken_in = accepted(self._streams, self._system)  # before the books, which then know all of them
         accounts = rpc.decode(await self.runtime.call("ledger"), type=dict[str, ledger.Account])
         stats = rpc.decode(await self.table.call("stats"), type=dict[str, Any])
-        files, cold = (_NO_FILES, {}) if brief else await asyncio.to_thread(self._files)
+        files, cold, damage = (_NO_FILES, {}, None) if brief else await asyncio.to_thread(self._files)
         events = next((t.name for t in self._system.tables if t.name == "events"), None)
         table = stats["tables"].get(events, {"events": 0, "bytes": 0})
         answer = ledger.summary(
@@ -85,7 +85,7 @@ class Status:
             del answer["archive"], answer["events"]
         answer["table"]["throttled"] = table.get("throttled", 0)
         answer["clock"] = clock_state(self._timekeeper, self._streams)
-        answer |= await self._troubles()
+        answer |= await self._troubles() | {"archive_error": damage}
         if exact is not None and not brief:
             answer["events"] = {"stored": exact["items"], "rejected": exact["rejected"]}
             answer["table"]["items"] = exact["items"]
@@ -150,8 +150,8 @@ class Status:
         result: dict[str, Any] = msgspec.json.decode(await child.ask("verify", {}, ended))
         return result
 
-    def _files(self) -> tuple[dict[str, Any], dict[str, int]]:
-        """Return what the buckets hold, by their listings; and what of the archive is cold."""
+    def _files(self) -> tuple[dict[str, Any], dict[str, int], str | None]:
+        """Return what the buckets hold, by their listings; what of the archive is cold; what can't be read of it."""
         raw, count, size, rejected = [], 0, 0, 0
         cold = {"objects": 0, "bytes": 0}
         for info in LocalBucket(self._layout.buckets / self._system.archive_bucket).list():
@@ -160,10 +160,14 @@ class Status:
                 cold = {"objects": cold["objects"] + 1, "bytes": cold["bytes"] + info.size}
             if parsed := ledger.parse_raw_key(info.key):
                 raw.append(parsed)
-        raw += compacted(self._layout, self._system)
+        damage = None
+        try:
+            raw += compacted(self._layout, self._system)
+        except errors.DataDirectoryError as error:
+            damage = str(error)
         for name in self._system.failures_buckets:
             rejected += sum(1 for _ in LocalBucket(self._layout.buckets / name).list("rejected/"))
-        return {"raw": raw, "archive_objects": count, "archive_bytes": size, "rejected": rejected}, cold
+        return {"raw": raw, "archive_objects": count, "archive_bytes": size, "rejected": rejected}, cold, damage
 
 
 def compacted(layout: Layout, system: System) -> list[ledger.RawObject]:

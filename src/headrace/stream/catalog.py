@@ -99,6 +99,15 @@ def load(folder: Path) -> Stream | None:
     )
 
 
+def check_empty(folder: Path) -> None:
+    """Refuse records without an entry: whatever took it, they are not to be mistaken for those of a new stream."""
+    if any(folder.glob("*.segment")):
+        raise DataDirectoryError(
+            f"{folder} has records, but {FILE} is missing.",
+            "Restore the file from a backup of the data directory, or move the folder away.",
+        )
+
+
 def remove(folder: Path) -> None:
     """Remove a stream's entry durably: from now on the stream is no more, and what else is in the folder is waste."""
     with contextlib.suppress(FileNotFoundError):

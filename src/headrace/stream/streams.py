@@ -96,7 +96,7 @@ class Streams:
         for path in sorted(path for path in folder.iterdir() if path.is_dir()):
             entry = catalog.load(path)
             if entry is None:
-                _check_empty(path)
+                catalog.check_empty(path)
             elif entry.status == "DELETING":
                 _discard(path)
             elif entry.name != path.name:
@@ -266,20 +266,11 @@ class Streams:
         return self._live[entry.name]
 
 
-def _check_empty(folder: Path) -> None:
-    """Refuse records without an entry: whatever took it, they are not to be mistaken for those of a new stream."""
-    if any(folder.glob("*.segment")):
-        raise DataDirectoryError(
-            f"{folder} has records, but {catalog.FILE} is missing.",
-            "Restore the file from a backup of the data directory, or move the folder away.",
-        )
-
-
 def _check_free(folder: Path, name: str) -> None:
     """Refuse a folder that is another stream's: some disks take `Events` and `events` for one name."""
     there = catalog.load(folder)
     if there is None:
-        _check_empty(folder)
+        catalog.check_empty(folder)
     elif there.name != name:
         raise DataDirectoryError(
             f"{folder} holds the stream {there.name!r}.", "Use a name that differs in its letters."
