@@ -4,11 +4,13 @@ PutRecords of 500 events of 150 bytes with 1, 2, 4 and 8 requests under way, and
 bodies for everyone, in turn, round after round; servers on one core, the load generator on another. The raw loop writes
 frames that were made beforehand, of the same records, in groups of the size that Headrace's group commit had just
 reached: one write and one fdatasync a group. It is what disk and format allow with nothing in front, and it grows with
-the group, so its ratio depends on how many requests are under way. A figure counts only if every acknowledged record is
+the group, so its ratio depends on how many requests are under way. Beside the single puts stands a bare server, which
+reads and keeps nothing: what sockets and event loop leave to any. A figure counts only if every acknowledged record is
 then found in the stream: in the log's frames on the disk for Headrace, by GetRecords for the others.
 """
 
 import argparse
+import contextlib
 import statistics
 import sys
 import time
@@ -19,6 +21,7 @@ import psutil
 import pybase64
 
 import wire
+from bare import bare_server
 from bodies import Bodies, event
 from flood import flood
 from headrace.disk import DISK
@@ -35,7 +38,7 @@ Resources:
   Unused: {Type: AWS::Kinesis::Stream, Properties: {Name: unused, ShardCount: 1}}
 """
 SHARDS = 4
-RAW = "raw loop"
+RAW, BARE = "raw loop", "bare server"
 SINGLES = 4096  # different single puts
 LOADS = [(500, 1), (500, 2), (500, 4), (500, 8), (1, 32)]
 
@@ -98,6 +101,14 @@ def other(peer: Peer, load: Load, seconds: float) -> dict[str, float]:
     return {"rate": rate, "cpu_us": 1e6 * used / records, "lost": records - held}
 
 
+def bare(load: Load, seconds: float) -> float:
+    """Return the answers a second of a server that does nothing (`bare.py`)."""
+    with contextlib.ExitStack() as stack:
+        with on_core(SERVER_CORE):
+            url = stack.enter_context(bare_server())
+        return put(url, load, seconds)[1]
+
+
 def cpu_s(pid: int) -> float:
     """Return the CPU seconds of a process so far."""
     times = psutil.Process(pid).cpu_times()
@@ -142,6 +153,8 @@ def measure(rounds: int, seconds: float) -> Runs:
                 for load in LOADS:
                     run = headrace(backend, load, seconds)
                     run[RAW] = raw_loop(folder, max(1, round(run["group"])), seconds / 2)
+                    if load[0] == 1:
+                        run[BARE] = bare(load, seconds / 2)
                     runs[HEADRACE, load].append(run)
                     for name, peer in peers.items():
                         runs[name, load].append(other(peer, load, seconds))
@@ -164,7 +177,7 @@ def figure(runs: Runs, load: Load) -> Figure:
         name=f"batches of 500, {load[1]} under way" if batches else "single puts on 32 connections",
         value=middle(own, "rate"),
         unit="records/s",
-        beside={**others, RAW: middle(own, RAW)},
+        beside={**others, RAW: middle(own, RAW)} | ({} if batches else {BARE: middle(own, BARE)}),
         ratio_to={MINISTACK: 10, RAW: 0.25} if batches else {MINISTACK: 20},
     )
 

@@ -15,6 +15,7 @@ COLOURS = {
     "kinesalite": "#7a5195",
     "raw loop": "#9aa5b1",
     "bare loop": "#9aa5b1",
+    "bare server": "#c9d1d9",
     "bare Python": "#9aa5b1",
 }
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "headrace", "font.family": "sans-serif", "font.size": 9}

@@ -32,6 +32,7 @@ DURABILITY = {
     "kinesalite": "LevelDB file, not synced",
     "raw loop": "fdatasync",
     "bare loop": "nothing kept",
+    "bare server": "nothing kept",
 }
 
 
