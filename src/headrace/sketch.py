@@ -18,6 +18,8 @@ _LOG_GROWTH = math.log(_GROWTH)
 _MIDDLE = 2 / (1 + _GROWTH)  # of a bucket, as a part of its upper bound
 _OFFSET = 40_000  # above it: buckets of positive numbers, whose logarithms may be negative
 _PERCENTILE = re.compile(r"p(100|\d{1,2}(?:\.\d{1,10})?)")
+_BETWEEN = re.compile(r"(TM|TC|TS|WM|PR)\((-?\d+(?:\.\d+)?%?)?:(-?\d+(?:\.\d+)?%?)?\)")
+_UP_TO = re.compile(r"(tm|tc|ts|wm)(100|\d{1,2}(?:\.\d{1,10})?)")  # tm90 is TM(:90%)
 
 Statistic = Callable[["Sketch"], float | None]
 
@@ -148,8 +150,51 @@ def statistic(name: str) -> Statistic:
     """Return the statistic of a CloudWatch name (Average, p99.9, …); raises UsageError."""
     if name in _SIMPLE:
         return _SIMPLE[name]
-    found = _PERCENTILE.fullmatch(name)
-    if found is None:
-        raise UsageError(f"{name!r} is no statistic.", f"Write {', '.join(_SIMPLE)}, or a percentile like p99.")
-    percent = float(found[1])
-    return lambda sketch: sketch.percentile(percent)
+    if found := _PERCENTILE.fullmatch(name):
+        percent = float(found[1])
+        return lambda sketch: sketch.percentile(percent)
+    short = _UP_TO.fullmatch(name)
+    found = _BETWEEN.fullmatch(
+        f"{short[1].upper()}(:{short[2]}%)" if short else "TM(25%:75%)" if name == "IQM" else name
+    )
+    units = {bound.endswith("%") for bound in (found[2], found[3]) if bound} if found else set()
+    if found is None or len(units) != 1 or (found[1] == "PR" and True in units):
+        known = ", ".join(_SIMPLE)
+        raise UsageError(f"{name!r} is no statistic.", f"Write {known}, a percentile like p99, or like TM(10%:90%).")
+    return _between(found[1], found[2] or "", found[3] or "", of_ranks=True in units)
+
+
+def _between(kind: str, low: str, high: str, *, of_ranks: bool) -> Statistic:
+    """Return a statistic of the values above one bound and up to another: of their ranks, or of themselves."""
+    lowest = float(low.rstrip("%")) if low else -math.inf
+    highest = float(high.rstrip("%")) if high else math.inf
+
+    def compute(sketch: Sketch) -> float | None:
+        total = sum(sketch.buckets.values())
+        if not total or total != sketch.count:
+            return None
+        below = count = inside = seen = 0.0
+        for bucket in sorted(sketch.buckets):
+            number, value = sketch.buckets[bucket], min(sketch.high, max(sketch.low, value_of(bucket)))
+            if of_ranks:
+                cuts = [min(number, max(0.0, bound / 100 * total - seen)) for bound in (lowest, highest)]
+            else:  # by buckets: a value and a bound that are equal are in the same one
+                cuts = [number * (bucket <= _bucket_of_bound(bound)) for bound in (lowest, highest)]
+            seen += number
+            below += cuts[0]
+            share = max(0.0, cuts[1] - cuts[0])
+            count += share
+            inside += share * value
+        if kind == "WM":
+            edges = [sketch.percentile(min(100.0, max(0.0, bound))) or 0.0 for bound in (lowest, highest)]
+            edges = edges if of_ranks else [lowest, highest]
+            above = total - below - count
+            return (inside + (below and below * edges[0]) + (above and above * edges[1])) / total
+        mean = inside / count if count else None
+        return {"TM": mean, "TC": count, "TS": inside, "PR": 100 * count / total}[kind]
+
+    return compute
+
+
+def _bucket_of_bound(bound: float) -> float:
+    return bucket_of(bound) if math.isfinite(bound) else bound

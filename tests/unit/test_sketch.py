@@ -66,7 +66,25 @@ def test_statistics(name: str, value: float) -> None:
     assert sketch.statistic(name)(Sketch.of([1, 2, 3, 4])) == value
 
 
-@pytest.mark.parametrize("name", ["", "Median", "p", "p101", "p-1", "p1000", "sum", "tm90"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "Median",
+        "p",
+        "p101",
+        "p-1",
+        "p1000",
+        "sum",
+        "tm101",
+        "TM()",
+        "TM(:)",
+        "TM(1:2%)",
+        "PR(1%:)",
+        "PR(1:2",
+        "iqm",
+    ],
+)
 def test_no_statistics(name: str) -> None:
     with pytest.raises(UsageError):
         sketch.statistic(name)
@@ -77,3 +95,31 @@ def test_a_summary_has_percentiles_only_if_all_values_are_equal() -> None:
     one.add_summary(3, 6, 1, 3)
     other.add_summary(3, 6, 2, 2)
     assert (one.percentile(50), other.percentile(50)) == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TM(10%:90%)", 5.5),
+        ("tm90", 5.0),
+        ("TM(:90%)", 5.0),
+        ("TM(80%:)", 9.5),
+        ("IQM", 5.5),
+        ("TM(2:5)", 4.0),
+        ("TM(100:)", None),
+        ("TC(2:5)", 3),
+        ("tc50", 5),
+        ("TS(80%:)", 19),
+        ("ts20", 3),
+        ("WM(10%:90%)", 5.4),
+        ("wm80", 5.2),
+        ("WM(3:8)", 5.5),
+        ("PR(:3)", 30),
+        ("PR(3:)", 70),
+        ("PR(1:10)", 90),
+        ("PR(-5:0)", 0),
+    ],
+)
+def test_statistics_of_a_part(name: str, value: float | None) -> None:
+    found = sketch.statistic(name)(Sketch.of(range(1, 11)))
+    assert found == (value if value is None else pytest.approx(value, rel=0.01))
