@@ -1,14 +1,12 @@
 import os
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 
 import duckdb
 import pytest
-import zstandard
 
 from headrace import clock, disk
-from headrace.archive import compaction, raw, settled, snapshot, transitions
+from headrace.archive import compaction, settled, snapshot, transitions
 from headrace.archive.base import Restore
 from headrace.archive.catalogue import Range
 from headrace.archive.local import LocalBucket
@@ -17,7 +15,7 @@ from headrace.operations.lifecycle import Lifecycle
 from headrace.settings import Layout
 from headrace.system import Bucket, System
 from headrace.timekeeping import Timekeeper
-from support.archive import DAY_MS, Archive, event, events, expected
+from support.archive import DAY_MS, Archive, event, events, expected, of_version_2
 from support.memory import ARRIVAL_MS
 
 COLD_AFTER_A_DAY = [
@@ -256,12 +254,7 @@ def test_a_cold_raw_object_is_named_and_the_rest_goes_on(archive: Archive) -> No
 def test_a_raw_object_of_another_version_is_left_to_the_headrace_that_knows_it(archive: Archive) -> None:
     (key,) = archive.put(event(1))
     archive.put(event(2))
-    name = raw.parse_key(key)
-    assert name is not None
-    body = zstandard.compress(zstandard.decompress(archive.bucket.get(key)).replace(b'{"v":1,', b'{"v":2,'))
-    newer = key.replace(name.digest, sha256(body).hexdigest()[:16])
-    archive.bucket.put(newer, body)
-    archive.bucket.delete(key)
+    newer = of_version_2(archive, key)
     summary = archive.compact()
     assert summary.events == 1 and len(summary.problems) == 1
     assert newer in summary.problems[0] and "version 1" in summary.problems[0]

@@ -13,7 +13,7 @@ from headrace.archive.erasures import Erasure
 from headrace.errors import Conflict, DataDirectoryError, InvalidObjectState
 from headrace.operations import erase_failures
 from headrace.operations.load import Sources
-from support.archive import Archive, event, events, expected
+from support.archive import Archive, event, events, expected, of_version_2
 from support.memory import ARRIVAL_MS, MemoryBucket, lambda_record
 
 GONE = "pump-1"
@@ -148,6 +148,14 @@ def test_a_damaged_raw_object_is_told(archive: Archive, tmp_path: Path) -> None:
     (tmp_path / "s3" / "archive" / key).write_bytes(b"damaged")
     (problem,) = erase(archive).problems
     assert key in problem
+
+
+def test_a_raw_object_of_a_later_version_is_told_and_left(archive: Archive) -> None:
+    (key,) = archive.put(*events(range(3)))
+    newer = of_version_2(archive, key)
+    body = archive.bucket.get(newer)
+    (problem,) = erase(archive).problems
+    assert newer in problem and archive.bucket.get(newer) == body
 
 
 def test_a_compaction_at_work_is_waited_for(archive: Archive) -> None:

@@ -13,7 +13,7 @@ from headrace import cold_folder
 from headrace.archive.lifecycle import DAY_MS
 from headrace.archive.local import LocalBucket
 from headrace.gateway.admin import Admin
-from headrace.operations.lifecycle import Lifecycle
+from headrace.operations.lifecycle import RESTORE_PAUSE, Lifecycle
 from headrace.settings import Layout
 from headrace.system import Bucket, System
 from headrace.timekeeping import Timekeeper
@@ -179,6 +179,23 @@ def test_a_restore_from_the_request_to_its_end(house: House) -> None:
     house.now_ms += 31 * DAY_MS
     house.lifecycle.bring()
     assert not house.bucket.find("events/a").readable
+
+
+def test_a_restore_that_fails_is_not_tried_every_second(house: House) -> None:
+    house.put("events/a", 100)
+    house.lifecycle.run()
+    house.asked("archive", "restore", "events/a", "--tier", "Expedited")
+    house.now_ms += 5 * 60_000
+    cold = house.cold / "archive" / "events" / "a"
+    body = cold.read_bytes()
+    cold.write_bytes(body[:20])
+    house.lifecycle.bring()
+    cold.write_bytes(body)
+    for _ in range(RESTORE_PAUSE - 1):
+        house.lifecycle.bring()
+        assert not house.bucket.find("events/a").readable
+    house.lifecycle.bring()
+    assert house.bucket.get("events/a") == bytes(1024**2)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,11 @@ def _raw(bucket: Bucket, erasure: Erasure, done: Archived) -> None:
             return found
 
         content = zstandard.ZstdDecompressor().decompress(body)
+        if not raw.is_known(name, content):
+            done.problems.append(
+                f"{info.key} is of a later version, so it was left as it is: erase again with that one."
+            )
+            continue
         if b'"data_b64":' not in content and not may_name(content, erasure.device_id):
             continue
         if (new := raw.rewritten(info.key, name, content, change)) is None:

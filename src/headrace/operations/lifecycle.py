@@ -31,6 +31,7 @@ from headrace.wire import Handler, Request, Response, answer, json_body, nothing
 RUN_EVERY_S = 3600.0
 FIRST_RUN_S = 60.0
 RESTORE_EVERY_S = 1.0
+RESTORE_PAUSE = 60  # how many times none is brought after a problem
 LOG_LINES = 100
 LOG_LINES_MAX = 10_000
 _log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Lifecycle:
         self._running = threading.Lock()
         self._stopped = threading.Event()
         self._told: list[str] = []
+        self._pause = 0
 
     def paths(self) -> list[tuple[str, Handler]]:
         """Return what to register: path prefix and handler."""
@@ -134,7 +136,13 @@ class Lifecycle:
         }
 
     def bring(self) -> None:
-        """Make the restored copies that are due, remove those that have expired; problems are told once."""
+        """Make the restored copies that are due, remove those that have expired; problems are told once.
+
+        After one, so many calls do nothing: to look at a damaged object is to read all of it.
+        """
+        self._pause = max(0, self._pause - 1)
+        if self._pause:
+            return
         problems = []
         for bucket in self._buckets.values():
             if bucket.restores.of(bucket.name):
@@ -143,6 +151,7 @@ class Lifecycle:
             if problem not in self._told:
                 _log.warning("A restore has to wait: %s", problem)
         self._told = problems
+        self._pause = RESTORE_PAUSE if problems else 0
 
     def ask_restore(self, keys: list[str], days: int, tier: str) -> list[dict[str, Any]]:
         """Begin restores of objects of the archive, all or none; raises NotFound, UsageError, Conflict.
