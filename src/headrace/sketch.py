@@ -186,10 +186,10 @@ def _between(kind: str, low: str, high: str, *, of_ranks: bool) -> Statistic:
             count += share
             inside += share * value
         if kind == "WM":
-            edges = [sketch.percentile(min(100.0, max(0.0, bound))) or 0.0 for bound in (lowest, highest)]
-            edges = edges if of_ranks else [lowest, highest]
-            above = total - below - count
-            return (inside + (below and below * edges[0]) + (above and above * edges[1])) / total
+            edges = [max(lowest, sketch.low), min(highest, sketch.high)]
+            if of_ranks:
+                edges = [sketch.percentile(min(100.0, max(0.0, bound))) or 0.0 for bound in (lowest, highest)]
+            return (inside + below * edges[0] + (total - below - count) * edges[1]) / total
         mean = inside / count if count else None
         return {"TM": mean, "TC": count, "TS": inside, "PR": 100 * count / total}[kind]
 

@@ -123,3 +123,10 @@ def test_a_summary_has_percentiles_only_if_all_values_are_equal() -> None:
 def test_statistics_of_a_part(name: str, value: float | None) -> None:
     found = sketch.statistic(name)(Sketch.of(range(1, 11)))
     assert found == (value if value is None else pytest.approx(value, rel=0.01))
+
+
+def test_values_that_came_in_parts_of_a_time() -> None:
+    values = Sketch()
+    for value in (1, 2, 4):
+        values.add_weighted(value, 0.1)
+    assert sketch.statistic("WM(3:)")(values) == pytest.approx(10 / 3, rel=0.01)
