@@ -1,3 +1,4 @@
+import json
 import os
 from datetime import datetime
 from pathlib import Path
@@ -6,7 +7,7 @@ import duckdb
 import pytest
 
 from headrace import clock, disk
-from headrace.archive import compaction, settled, snapshot, transitions
+from headrace.archive import compaction, export, settled, snapshot, transitions
 from headrace.archive.base import Restore
 from headrace.archive.catalogue import Range
 from headrace.archive.local import LocalBucket
@@ -164,6 +165,18 @@ def test_a_reading_may_have_any_name(archive: Archive, name: str) -> None:
     archive.put(*(event(number) | {name: number + 9.0} for number in range(4, 8)))
     found = archive.read(f'SELECT id, "{name}" FROM events ORDER BY id', readings=("temperature", name))
     assert found == [(f"e-{n}", n + (n > 3) + 8.0 * (n > 5)) for n in range(8)]
+
+
+@pytest.mark.parametrize("name", ["*", 'say "hi"', "it's", "a.b[0]", "é"])
+def test_an_export_tells_a_reading_of_any_name_once(archive: Archive, tmp_path: Path, name: str) -> None:
+    values = [1.5, 9007199254740993, "text", None]
+    archive.put(*(event(number) | {"temperature": 1.5, name: value} for number, value in enumerate(values)))
+    archive.compact(readings=(name,))
+    taking = snapshot.open(archive.bucket, archive.folder, readings=(name,))
+    with taking as taken, duckdb.connect() as connection:
+        export.export(connection, taken, "ndjson", tmp_path / "out")
+    found = {each["id"]: each["readings"] for each in map(json.loads, (tmp_path / "out").read_text().splitlines())}
+    assert found == {f"e-{number}": {"temperature": 1.5, name: value} for number, value in enumerate(values)}
 
 
 # What is damaged

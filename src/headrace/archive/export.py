@@ -68,8 +68,7 @@ def _readings_sql(typed: tuple[str, ...]) -> str:
     members = []
     for name in typed:
         member = f"{text_sql(_json_name(name) + ':')} || CAST({name_sql(name)} AS VARCHAR)"
-        path = text_sql("$." + _json_name(name))
-        is_kept = f"coalesce(json_exists({READINGS}, {path}), false)"
+        is_kept = f"coalesce(list_contains(json_keys({READINGS}), {text_sql(name)}), false)"
         members.append(f"CASE WHEN {READINGS} IS NULL OR NOT {is_kept} THEN {member} END")
     members.append(f"substring({READINGS}, 2, length({READINGS}) - 2)")
     return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"
