@@ -42,17 +42,24 @@ class Response(NamedTuple):
 
 
 class Reply:
-    """A response that is still to come: awaited as any other, or told to its `taker`, at a third of a future's cost.
+    """A response that is still to come: awaited as any other, or given to who took it, at a third of a future's cost.
 
-    Whoever makes it calls `taker` once, after the handler has returned, with the response or why there is none.
+    Whoever makes it calls `taker` once, after the handler has returned, with the response or why there is none; and
+    before that, where the response is known before it may be given, `ready` with it.
     """
 
-    __slots__ = ("taker",)
+    __slots__ = ("ready", "taker")
+    ready: Callable[[Response], None]
     taker: Callable[[Response | Exception], None]
+
+    def give_to(self, taker: Callable[[Response | Exception], None], ready: Callable[[Response], None]) -> None:
+        """Take it: set who is called."""
+        self.taker = taker
+        self.ready = ready
 
     def __await__(self) -> Generator[Any, None, Response]:
         future: asyncio.Future[Response | Exception] = asyncio.get_running_loop().create_future()
-        self.taker = future.set_result
+        self.give_to(future.set_result, lambda response: None)
         outcome = yield from future
         if isinstance(outcome, Exception):
             raise outcome

@@ -316,13 +316,27 @@ class Told:
     """What a single append is told."""
 
     def __init__(self) -> None:
-        self.outcome: asyncio.Future[tuple[int, int] | Exception] = asyncio.get_running_loop().create_future()
+        self.told: list[tuple[int, int] | Exception | str] = []
+        self.answered = asyncio.get_running_loop().create_future()
 
-    def appended(self, number: int, arrival_ms: int) -> None:
-        self.outcome.set_result((number, arrival_ms))
+    def numbered(self, number: int, arrival_ms: int) -> None:
+        self.told.append((number, arrival_ms))
+
+    def durable(self) -> None:
+        self.told.append("durable")
+        self.answered.set_result(None)
 
     def refused(self, error: Exception) -> None:
-        self.outcome.set_result(error)
+        self.told.append(error)
+        self.answered.set_result(None)
+
+
+class Clumsy(Told):
+    def numbered(self, number: int, arrival_ms: int) -> None:
+        raise KeyError(number)
+
+    def durable(self) -> None:
+        raise KeyError("no answer")
 
 
 @in_loop
@@ -334,16 +348,22 @@ async def test_single_appends_join_the_group_and_are_told_their_numbers(tmp_path
     together = log.append([(1, b"k", b"second"), (0, b"k", b"other")])
     log.append_one(1, b"k", b"third", ones[1])
     assert (await together).first_number == {0: 0, 1: 1}
-    assert [await ones[0].outcome, await ones[1].outcome] == [(0, 1000), (2, 1000)]
+    assert [each.told for each in ones[:2]] == [[(0, 1000), "durable"], [(2, 1000), "durable"]]
     assert log.stats.commits == 1
+    clumsy, beside = Clumsy(), Told()
+    log.append_one(1, b"k", b"fourth", clumsy)
+    log.append_one(1, b"k", b"fifth", beside)
+    await beside.answered
+    assert isinstance(clumsy.told[0], KeyError) and beside.told == [(4, 1000), "durable"]
     disk.space = 0
     log.append_one(0, b"k", bytes(2_000_000), ones[2])
-    assert isinstance(await ones[2].outcome, StorageError)
+    await ones[2].answered
+    assert isinstance(ones[2].told[-1], StorageError)
     with pytest.raises(UsageError):
         log.append_one(2, b"k", b"d", Told())
     with pytest.raises(UsageError):
         log.append_one(0, b"k" * 70_000, b"d", Told())
-    assert log.next_number == {0: 1, 1: 3}
+    assert log.next_number == {0: 1, 1: 5}
     await log.close()
 
 

@@ -32,6 +32,7 @@ HEAD_BYTES_MAX = 64 * 1024
 READ_AHEAD_REQUESTS = 4  # whole requests waiting on one connection before it is read no further
 READ_AHEAD_BYTES = BODY_BYTES_MAX
 _SWEEP_S = 1.0
+_JOINED_BYTES = 65536  # a smaller body is copied behind its head, which is cheaper than a second piece
 _LINGER_S = 2.0  # how long the rest of a refused request is read and dropped, so that its sender sees the answer
 
 _H2_PREFACE = b"PRI * HTTP/2"
@@ -108,6 +109,10 @@ _id_start = str(uuid4())[:24]
 _numbers = itertools.count((1 << 47) + random.getrandbits(46)).__next__
 
 
+def _is_bare(status: int) -> bool:
+    return status == 204 or status == 304
+
+
 class _Connection(asyncio.Protocol):
     """One connection: the parser's callbacks build requests, `_next` hands them over one by one."""
 
@@ -122,6 +127,7 @@ class _Connection(asyncio.Protocol):
         self._waiting_bytes = 0
         self._request: Request | None = None  # that is being answered
         self._keep = True  # the connection, after that answer
+        self._ready = b""  # that answer, where it was made before it may be given
         self._paused = False
         self._full = False  # the client doesn't read its answers as fast as they are made
         self._dropping = False  # an answer that ends the connection is on its way: what still comes is not read
@@ -280,7 +286,7 @@ class _Connection(asyncio.Protocol):
             self._shared.loop.call_soon(self._answered, error)
             return
         if isinstance(answer, Reply):
-            answer.taker = self._answered
+            answer.give_to(self._answered, self._make_ready)
             return
         future = answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
         future.add_done_callback(self._done)
@@ -330,12 +336,30 @@ class _Connection(asyncio.Protocol):
         elif self._ended:
             self._transport.close()
 
+    def _make_ready(self, response: Response) -> None:
+        """Write the bytes of an answer that will be given soon."""
+        assert self._request is not None
+        if self._keep and len(response.body) < _JOINED_BYTES:
+            self._ready = self._head(response, keep=True) + response.body
+
     def _send(self, response: Response, keep: bool, *, head_only: bool = False) -> None:
+        ready, self._ready = self._ready, b""
         if self._transport.is_closing():
             return
+        if ready and keep and not head_only:
+            self._transport.write(ready)
+            return
+        head, body = self._head(response, keep), response.body
+        if head_only or _is_bare(response.status):
+            self._transport.write(head)
+        elif len(body) < _JOINED_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
+
+    def _head(self, response: Response, keep: bool) -> bytes:
         status, body, content_type, headers = response
-        bare = status == 204 or status == 304
-        length = "" if bare else f"Content-Length: {len(body)}\r\n"
+        length = "" if _is_bare(status) else f"Content-Length: {len(body)}\r\n"
         named, further = f"{REQUEST_ID}: {_id_start}{_numbers():x}\r\n", ""
         for name, value in headers:
             line = f"{name}: {value}"
@@ -346,13 +370,7 @@ class _Connection(asyncio.Protocol):
                 named = ""
         end = "\r\n" if keep else _CLOSE
         start = self._shared.heads.get((status, content_type)) or self._shared.head(status, content_type)
-        head = f"{start}{length}{further}{named}{end}".encode("latin-1", "replace")
-        if head_only or bare:
-            self._transport.write(head)
-        elif len(body) < 65536:
-            self._transport.write(head + body)
-        else:
-            self._transport.writelines((head, body))
+        return f"{start}{length}{further}{named}{end}".encode("latin-1", "replace")
 
     def _refuse(self, refused: _Refused) -> None:
         """Answer an unreadable request after those before it, and close."""

@@ -1,18 +1,19 @@
 """One stream's log: a single writer that acknowledges after the sync.
 
 Appends that arrive while a commit is under way form the next group; a group costs one write and one sync. A small one
-waits until a turn of the event loop brings nothing more. The kernel syncs while the loop goes on (`aio.py`), a thread
+waits until two turns of the event loop bring nothing more. The kernel syncs while the loop goes on (`aio.py`), a thread
 where it can't; what takes longer is done in that thread too.
-Numbers are given when a group is written, so one that the disk refuses leaves no hole.
+Numbers are given when a group is written, so one that the disk refuses leaves no hole; who waits is told them at once,
+and makes its answer ready while the disk works.
 """
 
 import asyncio
 import contextlib
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -35,6 +36,7 @@ PENDING_BYTES_MAX = 128 * 1024 * 1024  # of appends that wait for the disk
 
 Entry = tuple[int, bytes, bytes]  # shard, partition key (UTF-8), data
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _new = tuple.__new__  # makes a NamedTuple from a tuple at half the cost of calling it
 
 
@@ -82,24 +84,37 @@ class Stats:
     throttled: int = 0
 
 
-Tell = Callable[[Appended | Exception], None]
+class Waiter(Protocol):
+    """Who waits for an append."""
+
+    def numbered(self, appended: Appended) -> None:
+        """Be told where the records are, while they are synced: to make an answer ready, and not to give it yet."""
+
+    def durable(self) -> None:
+        """Be told that they are on the medium."""
+
+    def refused(self, error: Exception) -> None:
+        """Be told that the disk refused them, with StorageError: none of them counts."""
 
 
 class One(Protocol):
-    """Who waits for the append of one record."""
+    """Who waits for the append of one record: a `Waiter` that is told its number and arrival."""
 
-    def appended(self, number: int, arrival_ms: int) -> None:
-        """Be told that it is durable, its number in the shard, and when it arrived."""
+    def numbered(self, number: int, arrival_ms: int) -> None:
+        """As a Waiter's."""
+
+    def durable(self) -> None:
+        """As a Waiter's."""
 
     def refused(self, error: Exception) -> None:
-        """Be told that the disk refused it."""
+        """As a Waiter's."""
 
 
 @dataclass
 class _Group:
     parts: dict[int, Part] = field(default_factory=dict)
     bytes: int = 0
-    waiting: list[tuple[Tell, dict[int, int]]] = field(default_factory=list)  # each with its place per shard
+    waiting: list[tuple[Waiter, dict[int, int]]] = field(default_factory=list)  # each with its place per shard
     ones: list[tuple[One, int, int]] = field(default_factory=list)  # each with its shard and its place there
 
 
@@ -198,31 +213,31 @@ class Log:
         return self._first_position
 
     def append(self, entries: Sequence[Entry]) -> asyncio.Future[Appended]:
-        """Append records in order; the future's value says where they are. See `append_telling`."""
+        """Append records in order; the future's value says where they are. See `append_parts`."""
         parts: dict[int, Part] = {}
         for shard, key, data in entries:
             keys, datas = parts.get(shard) or parts.setdefault(shard, Part([], []))
             keys.append(key)
             datas.append(data)
-        return self.append_parts(parts)
+        return self.appended(parts)
 
-    def append_parts(self, parts: dict[int, Part]) -> asyncio.Future[Appended]:
-        """Append records that are sorted by shard already; the future's value says where. See `append_telling`."""
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        self.append_telling(parts, partial(_settle, future))
-        return future
+    def appended(self, parts: dict[int, Part]) -> asyncio.Future[Appended]:
+        """Append records that are sorted by shard already; the future's value says where. See `append_parts`."""
+        waiter = _Future(asyncio.get_running_loop().create_future())
+        self.append_parts(parts, waiter)
+        return waiter.future
 
-    def append_telling(self, parts: dict[int, Part], tell: Tell) -> None:
-        """Append records that are sorted by shard already; `tell` is called with where they are once they are durable.
+    def append_parts(self, parts: dict[int, Part], waiter: Waiter) -> None:
+        """Append records that are sorted by shard already, and have `waiter` told.
 
-        The parts are the log's from then on, and none is empty. `tell` is called with StorageError if the disk refused:
-        none of the records then counts, and appending works again as soon as the disk does. Raises UsageError for a
-        shard the log does not have or a record out of bounds, Throttled if too many bytes wait for the disk already;
-        nothing is appended then.
+        The parts are the log's from then on, and none is empty. If the disk refuses, appending works again as soon as
+        the disk does. Raises UsageError for a shard the log does not have or a record out of bounds, Throttled if too
+        many bytes wait for the disk already; nothing is appended then.
         """
         group = self._admit(self._checked(parts))
         if not parts:
-            tell(Appended({}, {}))
+            waiter.numbered(Appended({}, {}))
+            waiter.durable()
             return
         places = {}
         for shard, part in parts.items():
@@ -232,10 +247,10 @@ class Log:
                 places[shard] = len(whole.keys)
                 whole.keys.extend(part.keys)
                 whole.datas.extend(part.datas)
-        group.waiting.append((tell, places))
+        group.waiting.append((waiter, places))
 
     def append_one(self, shard: int, key: bytes, data: bytes, one: One) -> None:
-        """Append one record as `append_telling` does, at half its cost."""
+        """Append one record as `append_parts` does, at half its cost."""
         size = len(key) + len(data)
         if size > segment.KEY_BYTES_MAX or shard not in self._writer.shards:
             self._checked({shard: Part([key], [data])})
@@ -306,12 +321,12 @@ class Log:
         return total
 
     def _start(self, loop: asyncio.AbstractEventLoop, had: int = 0) -> None:
-        """Have the group written that has formed, if it did not grow since it `had` so many bytes, a turn ago."""
+        """Have the group written that has formed, if it did not grow since it `had` so many bytes, two turns ago."""
         group = self._group
         if self._busy or not group.parts:
             return
         if had < group.bytes < GATHER_BYTES:
-            loop.call_soon(self._start, loop, group.bytes)
+            loop.call_soon(loop.call_soon, self._start, loop, group.bytes)
             return
         self._busy = True
         now_ms = self._now_ms()
@@ -331,6 +346,8 @@ class Log:
             self._sync(loop, lambda error: self._synced(loop, group, written, error))
         except Exception as failure:
             self._finish(loop, group, None, failure)
+        else:
+            _number(group, written)  # while the disk works
 
     def _sync(self, loop: asyncio.AbstractEventLoop, done: Callable[[OSError | None], None]) -> None:
         file = self._writer.file
@@ -369,16 +386,20 @@ class Log:
         self._busy = False
         self._waiting_bytes -= group.bytes
         self._start(loop)  # the disk works while the answers are written
+        waiting: list[Waiter | One] = [waiter for waiter, _ in group.waiting]
+        waiting += [one for one, _, _ in group.ones]
         if written is None:
-            for tell, _ in group.waiting:
-                tell(_copy(error))
-            for one, _, _ in group.ones:
-                one.refused(_copy(error))
+            for waiter in waiting:
+                waiter.refused(_copy(error))
         else:
             self.stats.commits += 1
             self.stats.bytes += group.bytes
             self.stats.records += sum(len(part.keys) for part in group.parts.values())
-            _answer(group, written)
+            for waiter in waiting:
+                try:
+                    waiter.durable()
+                except Exception as failure:  # as where it could not make its answer ready
+                    waiter.refused(failure)
         if self._drained is not None and not self._busy:
             _resolve(self._drained, None)
 
@@ -476,24 +497,38 @@ def _remove_all(folder: Path, disk: Disk) -> None:
     disk.sync_folder(folder)
 
 
-def _answer(group: _Group, written: Written) -> None:
-    """Tell those who wait for a group that it is on the medium."""
+def _number(group: _Group, written: Written) -> None:
+    """Tell those who wait for a group where their records are; who fails at that fails when it is to answer, too."""
     first, arrival_ms = written.first_number, written.arrival_ms
-    for tell, places in group.waiting:
+    for waiter, places in group.waiting:
         for shard in places:
             places[shard] += first[shard]
-        tell(_new(Appended, (places, arrival_ms)))
+        try:
+            waiter.numbered(_new(Appended, (places, arrival_ms)))
+        except Exception:
+            _log.exception("An answer can't be made")
     for one, shard, place in group.ones:
-        one.appended(first[shard] + place, arrival_ms[shard])
+        try:
+            one.numbered(first[shard] + place, arrival_ms[shard])
+        except Exception:
+            _log.exception("An answer can't be made")
 
 
-def _settle(future: asyncio.Future[Appended], outcome: Appended | Exception) -> None:
-    if future.done():  # its caller went away
-        return
-    if isinstance(outcome, Exception):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
+class _Future:
+    """Waits for an append on a future's behalf."""
+
+    def __init__(self, future: asyncio.Future[Appended]) -> None:
+        self.future = future
+        self._appended: Appended
+
+    def numbered(self, appended: Appended) -> None:
+        self._appended = appended
+
+    def durable(self) -> None:
+        _resolve(self.future, self._appended)
+
+    def refused(self, error: Exception) -> None:
+        _fail(self.future, error)
 
 
 def _failure_of(call: Callable[[], None]) -> OSError | None:

@@ -66,20 +66,24 @@ _decode_record = msgspec.json.Decoder(_PutRecord).decode
 class _Answer(Reply):
     """The answer to a PutRecord: it waits for the log itself."""
 
-    __slots__ = ("shard", "stream")
+    __slots__ = ("response", "shard", "stream")
 
     def __init__(self, stream: LiveStream, shard: int) -> None:
         self.stream = stream
         self.shard = shard
 
-    def appended(self, number: int, arrival_ms: int) -> None:
+    def numbered(self, number: int, arrival_ms: int) -> None:
         stream, shard = self.stream, self.shard
         base = sequence_base(stream.shard_created_s[shard], shard, arrival_ms // 1000)
         body = (
             f'{{"ShardId":"{stream.shard_ids[shard]}","SequenceNumber":"{base + number * _NUMBER_STEP}",'
             '"EncryptionType":"NONE"}'
         )
-        self.taker(_new(Response, (200, body.encode(), AMZ_JSON_1_1, ())))
+        self.response = _new(Response, (200, body.encode(), AMZ_JSON_1_1, ()))
+        self.ready(self.response)
+
+    def durable(self) -> None:
+        self.taker(self.response)
 
     def refused(self, error: Exception) -> None:
         self.taker(error)
@@ -116,7 +120,7 @@ class Puts:
             if not all(fits):
                 return await self._put_partly(stream, shards, records, fits)
         try:
-            return _all_accepted(stream, shards, await stream.log.append_parts(_parts(shards, records)))
+            return _all_accepted(stream, shards, await stream.log.appended(_parts(shards, records)))
         except StorageError as error:
             stats.failed_puts += 1
             return _all_failed([_internal(error)] * len(shards))
@@ -134,7 +138,7 @@ class Puts:
         if taken:
             try:
                 parts = _parts(taken, compress(records, fits))
-                places = _places(stream, taken, await stream.log.append_parts(parts))
+                places = _places(stream, taken, await stream.log.appended(parts))
             except StorageError as error:
                 places = [_failure(*_internal(error))] * len(taken)
             except Throttled:
