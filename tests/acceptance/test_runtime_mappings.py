@@ -298,6 +298,25 @@ def test_replay_calls_one_function_and_tells_how_it_went(tmp_path: Path) -> None
     run(Runtime(tmp_path, {"f": source, "other": SOUND}), scenario)
 
 
+def test_a_replay_is_judged_as_the_mapping_judges_a_batch(tmp_path: Path) -> None:
+    source = "def handler(event, context):\n    return event['answer']\n"
+
+    async def scenario(runtime: Runtime) -> None:
+        async def replay(**event: object) -> Any:
+            return await runtime.call("replay", {"function": "f", "payload": json.dumps(event).encode()})
+
+        successes: list[Any] = [None, {}, {"batchItemFailures": []}]
+        for answer in successes:
+            assert await replay(Records=[], answer=answer) == [True, None]
+        no_responses: list[Any] = ["x", {"BatchItemFailures": []}, {"batchItemFailures": {}}]
+        for answer in no_responses:
+            ok, problem = await replay(Records=[], answer=answer)
+            assert not ok and "counts as failed again" in problem and "batchItemFailures" in problem
+        assert await replay(answer="x") == [True, None]  # an asynchronous invoke's answer is nobody's business
+
+    run(Runtime(tmp_path, {"f": source}, {"f": {"report_item_failures": True}}), scenario)
+
+
 def test_reload_imports_changed_code(tmp_path: Path) -> None:
     async def scenario(runtime: Runtime) -> None:
         assert (await runtime.invoke("f", 1)).payload == "old"

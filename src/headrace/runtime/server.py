@@ -28,6 +28,7 @@ from headrace.archive.base import Bucket
 from headrace.errors import Unavailable, UsageError
 from headrace.ledger import Account
 from headrace.record import shard_id
+from headrace.runtime import mapping
 from headrace.runtime.batch_journal import BatchJournal
 from headrace.runtime.invokes import AsyncInvokes
 from headrace.runtime.mapping import UNHANDLED
@@ -192,7 +193,9 @@ class RuntimeServer:
     async def _on_replay(self, params: msgspec.Raw) -> tuple[bool, str | None]:
         asked = rpc.decode(params, type=Replay)
         pool = self._pools.get(asked.function)
-        problem = _problem(await pool.invoke(Call(str(uuid4()), pool.function.timeout_s, asked.payload)))
+        reports = any(each.function == asked.function and each.report_item_failures for each in self._system.mappings)
+        reply = await pool.invoke(Call(str(uuid4()), pool.function.timeout_s, asked.payload))
+        problem = _problem(reply, is_judged=reports and _is_batch(asked.payload))
         return problem is None, problem
 
     def _on_ping(self, _: msgspec.Raw) -> None:
@@ -301,13 +304,26 @@ async def _warm(pool: Pool, *, keep: bool = True) -> None:
         await pool.warm(keep=keep)
 
 
-def _problem(reply: Reply) -> str | None:
-    """Return why a replay did not succeed: an error, or a batch response that reports a failure."""
+def _is_batch(payload: bytes) -> bool:
+    event = json.loads(payload)
+    return isinstance(event, dict) and "Records" in event
+
+
+def _problem(reply: Reply, *, is_judged: bool) -> str | None:
+    """Return why a replay did not succeed: an error, or a batch response that reports a failure.
+
+    `is_judged`: of a batch whose mapping counts an answer that is no batch response as a failure, too.
+    """
     if reply.error:
         return _error_text(reply.payload)
     answer = json.loads(reply.payload)
     if isinstance(answer, dict) and answer.get("batchItemFailures"):
         return "The function reported the record as failed again."
+    try:
+        if is_judged:
+            mapping.reported(answer, lambda _: None)
+    except mapping.BadAnswer as bad:
+        return f"It counts as failed again: {bad}."
     return None
 
 
