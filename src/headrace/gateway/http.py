@@ -314,12 +314,16 @@ class _Connection(asyncio.Protocol):
 
     def _answered(self, outcome: Response | Exception) -> None:
         request, self._request = self._request, None
+        ready, self._ready = self._ready, b""
         assert request is not None
         keep = self._keep and not self._shared.stopping
         try:
-            if isinstance(outcome, Exception):
-                outcome = self._shared.router.failed(request, outcome)
-            self._send(outcome, keep, head_only=request.method == "HEAD")
+            if ready and keep and not isinstance(outcome, Exception):
+                if not self._transport.is_closing():
+                    self._transport.write(ready)
+            else:
+                response = self._shared.router.failed(request, outcome) if isinstance(outcome, Exception) else outcome
+                self._send(response, keep, head_only=request.method == "HEAD")
         except BaseException:
             _log.exception("An answer failed; its connection is closed")
             self._transport.abort()
@@ -337,17 +341,13 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def _make_ready(self, response: Response) -> None:
-        """Write the bytes of an answer that will be given soon."""
-        assert self._request is not None
-        if self._keep and len(response.body) < _JOINED_BYTES:
+        """Make the bytes of an answer that will be given soon."""
+        request = self._request
+        if request is not None and self._keep and request.method != "HEAD" and len(response.body) < _JOINED_BYTES:
             self._ready = self._head(response, keep=True) + response.body
 
     def _send(self, response: Response, keep: bool, *, head_only: bool = False) -> None:
-        ready, self._ready = self._ready, b""
         if self._transport.is_closing():
-            return
-        if ready and keep and not head_only:
-            self._transport.write(ready)
             return
         head, body = self._head(response, keep), response.body
         if head_only or _is_bare(response.status):

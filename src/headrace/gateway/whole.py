@@ -53,9 +53,10 @@ class _Lines(dict[bytes, tuple[str, str]]):
         name, colon, value = line.partition(b":")
         text = value.strip(b" \t").decode("latin-1")
         key = self._names[name]
-        if not (colon and text.isascii() and text.isprintable()) or (key == "content-length" and not text.isdigit()):
+        if not (colon and text.isprintable()) or (key == "content-length" and not text.isdigit()):
             raise KeyError(line)
-        return _kept(self, line, (key, text))
+        # A signature comes once.
+        return (key, text) if key == "authorization" else _kept(self, line, (key, text))
 
 
 def _kept(known: dict[bytes, _T], line: bytes, value: _T) -> _T:
