@@ -159,7 +159,7 @@ def test_bills_and_the_statement(running: Backend, browser: Browser) -> None:
             assert answer is not None and answer.status == status, query
 
 
-@pytest.mark.parametrize("path", ["/fleet", "/device?id=pump-1", "/sql", "/bills"])
+@pytest.mark.parametrize("path", ["/fleet", "/device?id=pump-1", f"/device?id={'x' * 300}", "/sql", "/bills"])
 def test_pages_fit_a_phone(running: Backend, browser: Browser, path: str) -> None:
     with opened(browser, page_of(running, path), width=390, height=844, phone=True) as seen:
         expect(seen.page.locator(".card").first).to_be_visible()
