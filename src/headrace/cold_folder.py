@@ -54,8 +54,9 @@ def choose(buckets: Path, folder: Path | None) -> Path:
     if place is not None and (folder is None or folder.absolute() == data / place.folder):
         return data / place.folder
     folder = (folder or data / DEFAULT).absolute()
-    if folder.is_relative_to(buckets):
-        raise UsageError(f"The cold folder {folder} lies among the buckets.", "Name one outside, best on another disk.")
+    if folder == data or folder.is_relative_to(buckets):
+        where = "is the data directory" if folder == data else "lies among the buckets"
+        raise UsageError(f"The cold folder {folder} {where}.", "Name one of its own, best on another disk.")
     marker = _read(folder / MARKER, Marker)
     if place is not None and (marker is None or marker.id != place.id) and not _is_unused(data / place.folder):
         raise UsageError(

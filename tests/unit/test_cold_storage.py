@@ -310,6 +310,8 @@ def test_one_cold_folder_serves_one_data_directory(tmp_path: Path) -> None:
         cold_folder.choose(other, first.cold)
     with pytest.raises(UsageError, match="lies among the buckets"):
         cold_folder.choose(other, other / "cold")
+    with pytest.raises(UsageError, match="is the data directory"):
+        cold_folder.choose(other, other.parent)
     with pytest.raises(UsageError, match="can't be used"):
         cold_folder.choose(other, Path("/proc/cold"))
 
