@@ -20,6 +20,8 @@ _NOTES = {
     ("mapping", "starting_position"): "a mapping that has started goes on from its checkpoint",
     ("mapping", "starting_timestamp_ms"): "a mapping that has started goes on from its checkpoint",
 }
+# Variables whose values are told: what they are is no secret, and what is kept hangs on it.
+_TOLD = {"EVENTS_TTL_DAYS": "for events stored from now on; those stored before keep their expiry"}
 _SILENT = ("logical_id", "uuid", "name", "function", "stream")
 
 
@@ -88,12 +90,16 @@ def _details(kind: str, old: Any, new: Any) -> tuple[str, ...]:
 
 def _detail(field: str, was: Any, now: Any) -> str:
     if isinstance(was, dict) and isinstance(now, dict):
-        # Names only: a variable's value may be a secret.
         names = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
-        return f"{field} ({', '.join(names)})"
+        return f"{field} ({', '.join(_member(name, was.get(name), now.get(name)) for name in names)})"
     if isinstance(now, str | int | bool | None) and isinstance(was, str | int | bool | None):
         return f"{field} {_text(was)} → {_text(now)}"
     return field
+
+
+def _member(name: str, was: object, now: object) -> str:
+    """Return a variable's name, and no more: its value may be a secret."""
+    return f"{name} {_text(was)} → {_text(now)} {_TOLD[name]}" if name in _TOLD else name
 
 
 def _text(value: object) -> str:
