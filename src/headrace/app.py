@@ -73,7 +73,7 @@ async def gateway() -> Stop:
     from headrace.operations.lifecycle import Lifecycle
     from headrace.operations.status import Status
     from headrace.runtime.api import Lambda
-    from headrace.stream.api import Kinesis
+    from headrace.stream import api as kinesis
     from headrace.stream.streams import Streams
     from headrace.warehouse import api as redshift_data
 
@@ -88,9 +88,10 @@ async def gateway() -> Stop:
     metrics = cloudwatch.CloudWatchApi(rpc.AsyncClient(layout.metrics_socket))
     archive_sql = ArchiveSql(layout)
     warehouse = redshift_data.RedshiftDataApi(rpc.AsyncClient(layout.warehouse_socket))
+    stream_api = kinesis.Kinesis(streams)
     router = Router(
         {
-            "Kinesis_20131202.": Kinesis(streams).handle,
+            kinesis.TARGET: stream_api.handle,
             cloudwatch.TARGET: metrics.handle,
             redshift_data.TARGET: warehouse.handle,
         },
@@ -108,6 +109,7 @@ async def gateway() -> Stop:
             *Console(layout.console_socket, layout.logs / "console.log").paths(),
         ],
         Guard(loopback=is_loopback(os.environ["HEADRACE_ENDPOINT"]), name=os.environ.get("HEADRACE_HOST", "")),
+        in_cbor={kinesis.TARGET: stream_api.handle_cbor},
     )
     server = await http.start(router, listening())
     keeper = asyncio.create_task(keep_retention(streams, runtime, timekeeper))

@@ -24,11 +24,14 @@ import msgspec
 from headrace.errors import HeadraceError
 from headrace.wire import WireError
 
+Scalars = Mapping[str, Callable[["Shape", Any], Any]]  # by a shape's kind: its value, from what a body says
+
 ERRORS_MAX = 10  # AWS lists no more
 
 _NO_LIST = "Start of list found where not expected"
 _NO_STRUCTURE = "Start of structure or map found where not expected."
 _NUMBER = "class com.amazon.coral.value.json.numbers.TruncatingBigNumber"
+_CLASSES = {bool: "class java.lang.Boolean", str: "class java.lang.String", bytes: "class java.nio.HeapByteBuffer"}
 _INTEGERS = {"integer": ("Integer", 2**31 - 1), "long": ("Long", 2**63 - 1)}
 _NOT_BASE64 = re.compile(r"[^a-zA-Z0-9+/=]|=[^=]")
 
@@ -79,12 +82,15 @@ class Service:
             raise WireError("SerializationException", f"The body is not JSON: {error}") from None
         return self.check(operation, value)
 
-    def check(self, operation: str, value: object) -> dict[str, Any]:
-        """Return an operation's input from its decoded JSON, as `parse` does. Raises WireError."""
+    def check(self, operation: str, value: object, scalars: Scalars | None = None) -> dict[str, Any]:
+        """Return an operation's input from its decoded body, as `parse` does. Raises WireError.
+
+        `scalars` are JSON's, if not given: see AMZ_CBOR.
+        """
         shape = self.known[operation]
         if not isinstance(value, dict | list):
-            raise WireError("SerializationException", "The body is not a JSON object.")
-        taken: dict[str, Any] = _convert(shape, value)
+            raise WireError("SerializationException", "The body is not an object.")
+        taken: dict[str, Any] = _convert(shape, value, scalars or _JSON)
         errors = [text for text, _ in zip(self._violations(shape, taken, ""), range(ERRORS_MAX), strict=False)]
         if errors:
             count = f"{len(errors)} validation error{'s' if len(errors) > 1 else ''} detected: "
@@ -168,82 +174,89 @@ def _refuse(message: str) -> WireError:
 # --- types -----------------------------------------------------------------------------------------------------------
 
 
-def _convert(shape: Shape, value: Any) -> Any:
-    """Return a JSON value as the shape's type; raises WireError where AWS's deserializer does."""
+def _convert(shape: Shape, value: Any, scalars: Scalars) -> Any:
+    """Return a decoded value as the shape's type; raises WireError where AWS's deserializer does."""
     if isinstance(value, list) and shape.kind != "list":
         raise _refuse(_NO_LIST)
     if isinstance(value, dict) and shape.kind not in ("structure", "map"):
         raise _refuse(_NO_STRUCTURE)
-    return _CONVERT[shape.kind](shape, value)
+    if shape.kind in _NESTED:
+        return _NESTED[shape.kind](shape, value, scalars)
+    return scalars[shape.kind](shape, value)
 
 
-def _structure(shape: Shape, value: Any) -> dict[str, Any]:
+def _structure(shape: Shape, value: Any, scalars: Scalars) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _refuse("Expected null")
     return {
-        name: _convert(member, value[name]) for name, member in shape.members.items() if value.get(name) is not None
+        name: _convert(member, value[name], scalars)
+        for name, member in shape.members.items()
+        if value.get(name) is not None
     }
 
 
-def _list(shape: Shape, value: Any) -> list[Any]:
+def _list(shape: Shape, value: Any, scalars: Scalars) -> list[Any]:
     if not isinstance(value, list):
         raise _refuse("Expected list or null")
     assert shape.element is not None
-    return [_convert(shape.element, {} if item is None else item) for item in value]
+    return [_convert(shape.element, {} if item is None else item, scalars) for item in value]
 
 
-def _map(shape: Shape, value: Any) -> dict[str, Any]:
+def _map(shape: Shape, value: Any, scalars: Scalars) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _refuse("Expected map or null")
     assert shape.element is not None
-    return {key: _convert(shape.element, "" if item is None else item) for key, item in value.items()}
+    return {key: _convert(shape.element, "" if item is None else item, scalars) for key, item in value.items()}
+
+
+def _class(value: Any) -> str:
+    """Return what AWS calls a scalar's type."""
+    return _CLASSES.get(type(value), _NUMBER)
+
+
+def _number(value: Any, wanted: str) -> Any:
+    if type(value) in _CLASSES:
+        raise _refuse(f"{_class(value)} can not be converted to {wanted}")
+    return value
 
 
 def _string(_: Shape, value: Any) -> str:
     if isinstance(value, str):
         return value
-    kind = "class java.lang.Boolean" if isinstance(value, bool) else _NUMBER
-    raise _refuse(f"{kind} can not be converted to an String")
+    raise _refuse(f"{_class(value)} can not be converted to an String")
 
 
 def _boolean(_: Shape, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     if not isinstance(value, str):
-        raise _refuse(f"{_NUMBER} can not be converted to an Boolean")
+        raise _refuse(f"{_class(value)} can not be converted to an Boolean")
     if value.upper() in ("TRUE", "FALSE"):
         return value.upper() == "TRUE"
     raise _refuse(f"'{value.upper()}' can not be converted to an Boolean")
 
 
-def _not_number(value: Any) -> str:
-    return "class java.lang.Boolean" if isinstance(value, bool) else "class java.lang.String"
-
-
 def _integer(shape: Shape, value: Any) -> int:
     name, most = _INTEGERS[shape.kind]
-    if isinstance(value, bool | str):
-        raise _refuse(f"{_not_number(value)} can not be converted to an {name}")
-    whole: int = math.floor(value)
+    whole: int = math.floor(_number(value, f"an {name}"))
     return max(-most - 1, min(most, whole))
 
 
 def _double(_: Shape, value: Any) -> float:
-    if isinstance(value, bool | str):
-        raise _refuse(f"{_not_number(value)} can not be converted to an Double")
-    return float(value)
+    return float(_number(value, "an Double"))
 
 
 def _timestamp(_: Shape, value: Any) -> float:
-    if isinstance(value, bool | str):
-        raise _refuse(f"{_not_number(value)} can not be converted to milliseconds since epoch")
-    return float(value)
+    return float(_number(value, "milliseconds since epoch"))
+
+
+def _milliseconds(shape: Shape, value: Any) -> float:
+    return _timestamp(shape, value) / 1000
 
 
 def _blob(_: Shape, value: Any) -> bytes:
     if not isinstance(value, str):
-        kind = "class java.lang.Boolean" if isinstance(value, bool) else _NUMBER
-        raise _refuse(f"{kind} can not be converted to a Blob")
+        raise _refuse(f"{_class(value)} can not be converted to a Blob")
     refused = f"'{value}' can not be converted to a Blob: "
     if len(value) % 4:
         raise _refuse(f"{refused}Base64 encoded length is expected a multiple of 4 bytes but found: {len(value)}")
@@ -258,10 +271,14 @@ def _blob(_: Shape, value: Any) -> bytes:
     return data
 
 
-_CONVERT: dict[str, Callable[[Shape, Any], Any]] = {
-    "structure": _structure,
-    "list": _list,
-    "map": _map,
+def _bytes(_: Shape, value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise _refuse(f"{_class(value)} can not be converted to a Blob")
+    return value
+
+
+_NESTED: dict[str, Callable[[Shape, Any, Scalars], Any]] = {"structure": _structure, "list": _list, "map": _map}
+_JSON: Scalars = {
     "string": _string,
     "boolean": _boolean,
     "integer": _integer,
@@ -271,6 +288,7 @@ _CONVERT: dict[str, Callable[[Shape, Any], Any]] = {
     "timestamp": _timestamp,
     "blob": _blob,
 }
+AMZ_CBOR: Scalars = {**_JSON, "timestamp": _milliseconds, "blob": _bytes}
 
 
 # --- constraints -----------------------------------------------------------------------------------------------------

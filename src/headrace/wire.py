@@ -10,6 +10,7 @@ from headrace.errors import ClockInDoubt, Conflict, HeadraceError, InvalidObject
 
 JSON = "application/json"
 AMZ_JSON_1_1 = "application/x-amz-json-1.1"
+AMZ_CBOR_1_1 = "application/x-amz-cbor-1.1"
 # What an answer under /_headrace/ says of an error: its word, its status.
 _ERRORS: dict[type[HeadraceError], tuple[str, int]] = {
     NotFound: ("not_found", 404),

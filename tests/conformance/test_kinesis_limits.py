@@ -34,9 +34,9 @@ def time() -> Time:
     return Time()
 
 
-@pytest.fixture
-def kinesis(tmp_path: Path, time: Time) -> Iterator[Any]:
-    with KinesisServer(tmp_path / "streams", STREAMS) as running:
+@pytest.fixture(params=["json", "cbor"])
+def kinesis(request: pytest.FixtureRequest, tmp_path: Path, time: Time) -> Iterator[Any]:
+    with KinesisServer(tmp_path / "streams", STREAMS, in_cbor=request.param == "cbor") as running:
         running.streams.enforce_limits, running.streams.now_s = True, time
         yield running.client()
 

@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+import math
 import threading
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import pytest
 
 from support.faulty_disk import FaultyDisk
@@ -143,7 +145,7 @@ def test_bodies_no_client_sends(server: KinesisServer) -> None:
     ]
     for operation, body, code, message in cases:
         status, answer = server.raw(operation, body)
-        assert (status, answer["__type"]) == (400, code), (operation, body, answer)
+        assert (status, answer.get("__type")) == (400, code), (operation, body, answer)
         assert message in answer["message"], (operation, body, answer)
     assert read(server.client(), "TRIM_HORIZON") == read(server.client(), "TRIM_HORIZON", 1) == []
     for unusual in (
@@ -153,6 +155,54 @@ def test_bodies_no_client_sends(server: KinesisServer) -> None:
         assert server.raw("PutRecord", unusual)[0] == 200
         entry = {"StreamName": "events", "Records": [unusual], "StreamARN": None}
         assert server.raw("PutRecords", entry)[1]["FailedRecordCount"] == 0
+
+
+def test_cbor_no_client_sends(server: KinesisServer) -> None:
+    if not server.in_cbor:
+        pytest.skip("the server is the same")
+    good: dict[Any, Any] = {"StreamName": "events", "Data": b"x", "PartitionKey": "k"}
+    at = {"StreamName": "events", "ShardId": "0", "ShardIteratorType": "AT_TIMESTAMP"}
+    nan = math.nan
+    cases: list[tuple[str, Any, str, str]] = [
+        ("PutRecord", b"", "SerializationException", "The body is not CBOR"),
+        ("PutRecord", b"{}", "SerializationException", "The body is not CBOR"),
+        ("PutRecord", cbor2.dumps(good)[:-1], "SerializationException", "The body is not CBOR"),
+        ("PutRecords", b"\xbf" + cbor2.dumps("Records"), "SerializationException", "The body is not CBOR"),
+        ("PutRecords", b"\x81" * 100_000, "SerializationException", "nesting depth"),
+        ("DescribeStream", b"\xa1\x61a" * 100_000, "SerializationException", "nesting depth"),
+        ("PutRecord", bytes.fromhex("d81c81d81d00"), "SerializationException", "no request has this tag"),
+        ("PutRecord", [good], "SerializationException", "Start of list found where not expected"),
+        ("PutRecord", "good", "SerializationException", "The body is not an object"),
+        ("PutRecord", {**good, "Data": "eA=="}, "SerializationException", "java.lang.String can not be converted to a"),
+        ("PutRecord", {**good, "Data": nan}, "SerializationException", "nan is nothing that a request says"),
+        ("PutRecord", {**good, "Data": [1]}, "SerializationException", "Start of list found where not expected"),
+        ("PutRecord", {**good, "PartitionKey": b"k"}, "SerializationException", "HeapByteBuffer can not be converted"),
+        ("PutRecord", {**good, "PartitionKey": nan}, "SerializationException", "nan is nothing that"),
+        ("PutRecord", {**good, "PartitionKey": cbor2.undefined}, "ValidationException", "Value null at 'partitionKey'"),
+        ("PutRecord", {**good, "DryRun": b"x"}, "SerializationException", "can not be converted to an Boolean"),
+        ("PutRecord", {**good, "PartitionKey": cbor2.CBORTag(99, "k")}, "SerializationException", "a CBORTag is no"),
+        ("PutRecords", {"StreamName": "events", "Records": [good] * 501}, "ValidationException", "or equal to 500"),
+        ("PutRecords", {"Records": [{**good, "Data": "eA=="}]}, "SerializationException", "converted to a Blob"),
+        ("GetRecords", {"ShardIterator": "x", "Limit": nan}, "SerializationException", "nan is nothing that a"),
+        ("GetRecords", {"ShardIterator": "x", "Limit": b"5"}, "SerializationException", "can not be converted to an I"),
+        ("GetShardIterator", {**at, "Timestamp": nan}, "SerializationException", "nan is nothing"),
+        ("GetShardIterator", {**at, "Timestamp": math.inf}, "SerializationException", "inf is nothing"),
+        ("GetShardIterator", {**at, "Timestamp": b"x"}, "SerializationException", "to milliseconds since epoch"),
+        ("GetShardIterator", {**at, "Timestamp": 2**64 - 1}, "InvalidArgumentException", "Timestamp"),
+        ("CreateStream", {"StreamName": "x", "ShardCount": "1"}, "SerializationException", "converted to an Integer"),
+        ("Nonsense", {}, "UnknownOperationException", "no operation 'Nonsense'"),
+    ]
+    for operation, body, code, message in cases:
+        sent = body if isinstance(body, bytes) else cbor2.dumps(body)
+        status, answer = server.raw_cbor(operation, sent)
+        assert (status, answer.get("__type")) == (400, code), (operation, body, answer)
+        assert message in answer["message"], (operation, body, answer)
+    assert read(server.client(), "TRIM_HORIZON") == read(server.client(), "TRIM_HORIZON", 1) == []
+    odd: dict[Any, Any] = {7: [cbor2.undefined]}
+    for unusual in (good | {"ExplicitHashKey": None}, good | {"DryRun": False, "More": nan}, good | odd):
+        assert server.raw_cbor("PutRecord", cbor2.dumps(unusual))[0] == 200
+        entry = {"StreamName": "events", "Records": [unusual], "StreamARN": None}
+        assert server.raw_cbor("PutRecords", cbor2.dumps(entry))[1]["FailedRecordCount"] == 0
 
 
 def test_operations_of_the_model_that_are_not_built(kinesis: Any) -> None:

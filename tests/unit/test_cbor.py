@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from headrace.metrics import cbor
+from headrace import cbor
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,19 @@ def test_what_is_written_is_read(written: str, value: Any) -> None:
         ("f7", None),
         ("7f61616162ff", "ab"),
         ("1817", 23),
+        ("4101", b"\x01"),
         ("c1fb41d452d9ec200000", 1363896240.5),
     ],
 )
 def test_what_others_may_write(written: str, value: Any) -> None:
-    assert cbor.decode(bytes.fromhex(written)) == value
+    assert cbor.decode(bytes.fromhex(written), words=True) == value
+
+
+def test_moments_of_kinesis_are_whole_milliseconds() -> None:
+    written = cbor.encode({"Streams": [{"StreamCreationTimestamp": 1363896240.512}], "Count": 1.5}, in_ms=True)
+    moment = bytes.fromhex("7753747265616d4372656174696f6e54696d657374616d70c11b0000013d8e8d0980")
+    assert moment in written
+    assert cbor.loads(written) == {"Streams": [{"StreamCreationTimestamp": 1363896240512}], "Count": 1.5}
 
 
 @pytest.mark.parametrize(
@@ -69,9 +77,13 @@ def test_what_others_may_write(written: str, value: Any) -> None:
         "1c",
         "f8",
         "f0",
-        "4101",
         "d81e820103",
+        "d81c81d81d00",  # a list that holds itself
+        "c249ffffffffffffffffff",
+        "d82361ff",
         "81" * 1000,
+        "a16161f97e00",
+        "5bffffffffffffffff",
     ],
 )
 def test_what_is_no_cbor(body: str) -> None:

@@ -3,11 +3,14 @@
 import asyncio
 import json
 
+import cbor2
 import pytest
 
 from headrace.errors import Conflict, NotFound, StorageError, Throttled, Unavailable, UsageError
 from headrace.gateway.router import Router
 from headrace.wire import Request, Response, WireError
+
+CBOR = "application/x-amz-cbor-1.1"
 
 
 async def echo(request: Request) -> Response:
@@ -45,10 +48,12 @@ def routed(**headers: str) -> tuple[Response, dict[str, object]]:
     path = headers.pop("path", "/")
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     router = Router(
-        {"Kinesis_20131202.": fail}, [("/2015-03-31/", fail), ("/_headrace", echo), ("/_headrace/url/", fail)]
+        {"Kinesis_20131202.": fail, "RedshiftData.": fail},
+        [("/2015-03-31/", fail), ("/_headrace", echo), ("/_headrace/url/", fail)],
+        in_cbor={"Kinesis_20131202.": fail},
     )
     response = asyncio.run(_call(router, Request("GET", path, "", named, b"")))
-    return response, json.loads(response.body or b"{}")
+    return response, json.loads(response.body or b"{}") if response.content_type != CBOR else {}
 
 
 async def _call(router: Router, request: Request) -> Response:
@@ -76,10 +81,25 @@ def test_an_unknown_target(target: str) -> None:
     assert "Kinesis_20131202.*" in str(body["message"])
 
 
-def test_cbor_is_refused_by_name() -> None:
-    response, body = routed(x_amz_target="Kinesis_20131202.PutRecord", content_type="application/x-amz-cbor-1.1")
-    assert response.status == 415
-    assert "application/x-amz-json-1.1" in str(body["message"])
+@pytest.mark.parametrize("kind", ERRORS)
+def test_errors_in_cbor(kind: str) -> None:
+    _, status, code, message = ERRORS[kind]
+    response = routed(x_amz_target="Kinesis_20131202.PutRecord", content_type=CBOR, x_kind=kind)[0]
+    assert (response.status, response.content_type) == (status, CBOR)
+    assert cbor2.loads(response.body) == {"__type": code, "message": message}
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "words"),
+    [
+        ("RedshiftData.ExecuteStatement", 415, "AWS_CBOR_DISABLE=true"),
+        ("Kinesis_2013.PutRecord", 400, "Kinesis_20131202.*"),
+    ],
+)
+def test_cbor_that_nobody_answers_is_refused_by_name(target: str, status: int, words: str) -> None:
+    response = routed(x_amz_target=target, content_type=CBOR)[0]
+    assert (response.status, response.content_type) == (status, CBOR)
+    assert words in cbor2.loads(response.body)["message"]
 
 
 def test_paths() -> None:
@@ -88,7 +108,8 @@ def test_paths() -> None:
     assert routed(path="/_headraces")[0].status == 404
     nothing, body = routed(path="/nothing")
     assert nothing.status == 404
-    assert body["served"] == ["X-Amz-Target: Kinesis_20131202.*", "/2015-03-31/", "/_headrace", "/_headrace/url/"]
+    kinesis, redshift = "X-Amz-Target: Kinesis_20131202.*", "X-Amz-Target: RedshiftData.*"
+    assert body["served"] == [kinesis, redshift, "/2015-03-31/", "/_headrace", "/_headrace/url/"]
     assert routed()[0].status == 404
     browser = routed(accept="text/html,application/xhtml+xml")[0]
     assert (browser.status, dict(browser.headers)["Location"]) == (302, "/_headrace/console")

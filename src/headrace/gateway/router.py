@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Mapping, Sequence
 
 import msgspec
 
+from headrace import cbor
 from headrace.errors import Conflict, HeadraceError, NotFound, StorageError, Throttled, Unavailable, UsageError
 from headrace.gateway.origin import Guard
 from headrace.settings import CONSOLE_PATH
-from headrace.wire import AMZ_JSON_1_1, Handler, Request, Response, WireError
+from headrace.wire import AMZ_CBOR_1_1, AMZ_JSON_1_1, Handler, Request, Response, WireError
 
 # Our errors as AWS names such things: (code, HTTP status). The first kind that fits decides.
 _CODES: tuple[tuple[type[HeadraceError], str, int], ...] = (
@@ -26,6 +27,7 @@ _CODES: tuple[tuple[type[HeadraceError], str, int], ...] = (
 )
 
 KNOWN_MAX = 1024
+_CBOR = "application/x-amz-cbor"
 
 _log = logging.getLogger(__name__)
 
@@ -34,11 +36,20 @@ class Router:
     """Hands requests to handlers; is a handler itself. What goes wrong is `failed`'s to answer."""
 
     def __init__(
-        self, targets: Mapping[str, Handler], paths: Sequence[tuple[str, Handler]], guard: Guard | None = None
+        self,
+        targets: Mapping[str, Handler],
+        paths: Sequence[tuple[str, Handler]],
+        guard: Guard | None = None,
+        *,
+        in_cbor: Mapping[str, Handler] | None = None,
     ) -> None:
-        """`targets` go by what stands before the operation, its point included: `Kinesis_20131202.`."""
+        """`targets` go by what stands before the operation, its point included: `Kinesis_20131202.`.
+
+        `in_cbor` are the same for requests in x-amz-cbor-1.1.
+        """
         self._guard = guard or Guard(loopback=True)
         self._targets = dict(targets)
+        self._in_cbor = dict(in_cbor or {})
         self._known: dict[str, Handler] = {}  # by the whole target
         self._paths = sorted(paths, key=lambda each: -len(each[0]))
 
@@ -51,17 +62,16 @@ class Router:
         if target is None:
             return self._by_path(request)
         handler = self._known.get(target) or self._handler(target)
-        if headers.get("content-type", "").startswith("application/x-amz-cbor"):
-            raise WireError(
-                "UnsupportedMediaType",
-                "CBOR is not spoken here yet: send application/x-amz-json-1.1 (Java: set AWS_CBOR_DISABLE=true).",
-                415,
-            )
+        if headers.get("content-type", "").startswith(_CBOR):
+            handler = self._of_cbor(target)
         return handler(request)
 
     def failed(self, request: Request, error: Exception) -> Response:
         """Return the answer to a request whose handling raised `error`."""
-        return error_response(error, json_1_1="x-amz-target" in request.headers)
+        response = error_response(error, json_1_1="x-amz-target" in request.headers)
+        if response.content_type == AMZ_JSON_1_1 and request.headers.get("content-type", "").startswith(_CBOR):
+            return Response(response.status, cbor.from_json(response.body), AMZ_CBOR_1_1)
+        return response
 
     def _handler(self, target: str) -> Handler:
         """Return the handler of a target, and remember it while they are few."""
@@ -71,6 +81,16 @@ class Router:
             raise WireError("UnknownOperationException", f"No service here answers {target!r}; served: {served}.")
         if len(self._known) < KNOWN_MAX:
             self._known[target] = handler
+        return handler
+
+    def _of_cbor(self, target: str) -> Handler:
+        handler = self._in_cbor.get(target[: target.find(".") + 1])
+        if handler is None:
+            raise WireError(
+                "UnsupportedMediaType",
+                "This service is not asked in CBOR: send application/x-amz-json-1.1 (Java: set AWS_CBOR_DISABLE=true).",
+                415,
+            )
         return handler
 
     def _by_path(self, request: Request) -> Awaitable[Response]:

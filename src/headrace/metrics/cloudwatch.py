@@ -7,14 +7,14 @@ a long question holds up no event.
 import itertools
 import zlib
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
 
-from headrace import shapes
+from headrace import cbor, shapes
 from headrace.errors import UsageError
-from headrace.metrics import alarms, cbor
+from headrace.metrics import alarms
 from headrace.metrics.alarms import Query
 from headrace.metrics.put import check_numbers, combination, invalid, put
 from headrace.metrics.query import answers, grouped
@@ -59,7 +59,7 @@ class CloudWatch:
             raise WireError("UnknownOperationException", f"CloudWatch has no operation {operation!r}.")
         try:
             plain = _unpacked(body) if packed else body
-            asked = (cbor.decode if in_cbor else msgspec.json.decode)(plain) if plain else {}
+            asked = (partial(cbor.decode, words=True) if in_cbor else msgspec.json.decode)(plain) if plain else {}
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise WireError(
                 "SerializationException", f"The body is not {'CBOR' if in_cbor else 'JSON'}: {error}"

@@ -18,9 +18,9 @@ from typing import Any
 
 import msgspec
 
-from headrace import clock, rpc
+from headrace import cbor, clock, rpc
 from headrace.errors import HeadraceError
-from headrace.metrics import cbor, prometheus
+from headrace.metrics import prometheus
 from headrace.metrics.api import Answered, Asked
 from headrace.metrics.cloudwatch import CloudWatch
 from headrace.metrics.lines import Logs, Values

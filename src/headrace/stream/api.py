@@ -1,22 +1,23 @@
-"""Kinesis on the wire: JSON 1.1, `X-Amz-Target: Kinesis_20131202.<Operation>`.
+"""Kinesis on the wire: JSON 1.1, or CBOR as Java's SDKs send it; `X-Amz-Target: Kinesis_20131202.<Operation>`.
 
 One operation, one short method. What a request must look like is data: botocore's model, with the changes below.
+CBOR is the same but for the body: blobs are bytes, moments as in `cbor.py`, and maps and lists may be open-ended.
 """
 
 from collections.abc import Awaitable, Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
 
-from headrace import shapes
+from headrace import cbor, shapes
 from headrace.stream.describe import Describes
 from headrace.stream.manage import Manages
-from headrace.stream.put import RECORD_BYTES_MAX, Puts
-from headrace.stream.read import Reads
+from headrace.stream.put import CBOR, JSON, RECORD_BYTES_MAX, Puts
+from headrace.stream.read import Encode, Reads, in_cbor
 from headrace.stream.streams import Streams, not_found
 from headrace.system import ACCOUNT
-from headrace.wire import AMZ_JSON_1_1, Request, Response, WireError
+from headrace.wire import AMZ_CBOR_1_1, AMZ_JSON_1_1, Request, Response, WireError
 
 TARGET = "Kinesis_20131202."
 _PUT_RECORD = f"{TARGET}PutRecord"
@@ -40,7 +41,8 @@ class Kinesis:
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
-        self._puts = Puts(streams, self._parse, self._name)
+        self._puts = Puts(streams, JSON, self._parse, self._name)
+        self._cbor_puts = Puts(streams, CBOR, self._parse_cbor, self._name)
         self._reads = Reads(streams)
         self._describes = describes = Describes(streams)
         manages = Manages(streams)
@@ -52,7 +54,7 @@ class Kinesis:
             "DescribeLimits": describes.limits,
             "DescribeStream": self._named(describes.stream),
             "DescribeStreamSummary": self._named(describes.summary),
-            "GetRecords": self._get_records,
+            "GetRecords": partial(self._get_records, encode=msgspec.json.encode),
             "GetShardIterator": self._named(self._reads.get_shard_iterator),
             "IncreaseStreamRetentionPeriod": self._named(manages.increase_retention),
             "ListShards": self._list_shards,
@@ -79,12 +81,38 @@ class Kinesis:
             return Response(200, b"", AMZ_JSON_1_1)
         return Response(200, answer if isinstance(answer, bytes) else msgspec.json.encode(answer), AMZ_JSON_1_1)
 
+    async def handle_cbor(self, request: Request) -> Response:
+        """Answer one request in CBOR, as `handle` does in JSON."""
+        operation = request.headers["x-amz-target"][len(TARGET) :]
+        return Response(200, await self._in_cbor(operation, request.body), AMZ_CBOR_1_1)
+
+    async def _in_cbor(self, operation: str, body: bytes) -> bytes:
+        if operation == "PutRecord":
+            return cbor.from_json((await self._cbor_puts.put_record(body)).body)
+        if operation == "PutRecords":
+            return cbor.from_json(await self._cbor_puts.put_records(body))
+        run = self._operations.get(operation)
+        if run is None:
+            raise self._unknown(operation)
+        asked = self._parse_cbor(operation, body)
+        if operation == "GetRecords":
+            return await self._get_records(asked, in_cbor)
+        answer = await run(asked)
+        return b"" if answer is None else cbor.encode(answer, in_ms=True)
+
     @cached_property
     def _model(self) -> shapes.Service:
         return shapes.Service("kinesis", ("PutRecord", "PutRecords", *self._operations), _CHANGES)
 
     def _parse(self, operation: str, body: bytes) -> dict[str, Any]:
         return self._model.parse(operation, body)
+
+    def _parse_cbor(self, operation: str, body: bytes) -> dict[str, Any]:
+        try:
+            value = cbor.decode(body)
+        except ValueError as error:
+            raise WireError("SerializationException", f"The body is not CBOR: {error}") from None
+        return self._model.check(operation, value, shapes.AMZ_CBOR)
 
     def _unknown(self, operation: str) -> WireError:
         if operation in self._model.operations:
@@ -116,11 +144,11 @@ class Kinesis:
             raise _dry_run()
         return found
 
-    async def _get_records(self, asked: dict[str, Any]) -> bytes:
+    async def _get_records(self, asked: dict[str, Any], encode: Encode) -> bytes:
         arn = asked.get("StreamARN")
         if asked.get("DryRun"):
             raise _dry_run()
-        return await self._reads.get_records(asked, _name_of_arn(arn) if arn is not None else None)
+        return await self._reads.get_records(asked, _name_of_arn(arn) if arn is not None else None, encode)
 
     async def _list_shards(self, asked: dict[str, Any]) -> dict[str, Any]:
         named = "StreamName" in asked or "StreamARN" in asked

@@ -1,18 +1,19 @@
 """PutRecord and PutRecords: the way in, where every microsecond counts.
 
-A body that is right is decoded straight into types, with its base64, in C. Whatever does not fit there goes to the
-generic validator (shapes.py), which knows AWS's message for it.
+A body that is right is decoded straight into types, in C; that of JSON with its base64, that of CBOR through plain
+values. Whatever does not fit there goes to the generic validator (shapes.py), which knows AWS's message for it.
 """
 
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from itertools import compress
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
+from headrace import cbor
 from headrace.errors import StorageError, Throttled, UsageError
 from headrace.record import parse_sequence_number, sequence_base
 from headrace.shapes import ERRORS_MAX
@@ -59,8 +60,19 @@ class _PutRecord(_Entry):
     DryRun: bool = False
 
 
-_decode_records = msgspec.json.Decoder(_PutRecords).decode
-_decode_record = msgspec.json.Decoder(_PutRecord).decode
+class Decoders(NamedTuple):
+    """How the bodies of a protocol are decoded; raise MsgspecError, ValueError or RecursionError."""
+
+    record: Callable[[bytes], _PutRecord]
+    records: Callable[[bytes], _PutRecords]
+
+
+_BYTES = (bytes,)  # are told so from base64
+JSON = Decoders(msgspec.json.Decoder(_PutRecord).decode, msgspec.json.Decoder(_PutRecords).decode)
+CBOR = Decoders(
+    lambda body: msgspec.convert(cbor.loads(body), _PutRecord, builtin_types=_BYTES),
+    lambda body: msgspec.convert(cbor.loads(body), _PutRecords, builtin_types=_BYTES),
+)
 
 
 class _Answer(Reply):
@@ -90,18 +102,21 @@ class _Answer(Reply):
 
 
 class Puts:
-    """The two operations over the streams of a gateway. `parse` is the generic validator."""
+    """The two operations over the streams of a gateway, answered in JSON. `parse` is the generic validator."""
 
-    def __init__(self, streams: Streams, parse: Parse, name_of: Callable[[dict[str, Any]], str]) -> None:
+    def __init__(
+        self, streams: Streams, decoders: Decoders, parse: Parse, name_of: Callable[[dict[str, Any]], str]
+    ) -> None:
         self._streams = streams
+        self._decode_record, self._decode_records = decoders
         self._parse = parse
         self._name_of = name_of
 
     async def put_records(self, body: bytes) -> bytes:
         """Append up to 500 records; the answer says per record where it is, or why it is not."""
         try:
-            request = _decode_records(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            request = self._decode_records(body)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             request = msgspec.convert(self._parse("PutRecords", body), _PutRecords)
         stream = self._stream(request, "PutRecords", body)
         if len(body) > RECORD_BYTES_MAX:
@@ -154,8 +169,8 @@ class Puts:
     def put_record(self, body: bytes) -> Reply:
         """Append one record. Nothing here waits: the log itself has the answer given."""
         try:
-            request = _decode_record(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            request = self._decode_record(body)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             request = msgspec.convert(self._parse("PutRecord", body), _PutRecord)
         stream = self._stream(request, "PutRecord", body)
         key = request.PartitionKey.encode()

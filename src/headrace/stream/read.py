@@ -1,10 +1,13 @@
 """GetShardIterator and GetRecords: the way out over the wire."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import cbor2
 import msgspec
 
+from headrace import cbor
 from headrace.errors import UsageError
 from headrace.record import Record, parse_sequence_number, sequence_base, shard_id
 from headrace.stream import iterators
@@ -32,10 +35,23 @@ class _Record(msgspec.Struct):
     EncryptionType: str = "NONE"
 
 
-class _Answer(msgspec.Struct):
+class Answer(msgspec.Struct):
+    """What GetRecords answers, as the model has it; moments are in seconds."""
+
     Records: list[_Record]
     NextShardIterator: str
     MillisBehindLatest: int
+
+
+Encode = Callable[[Answer], bytes]
+
+
+def in_cbor(answer: Answer) -> bytes:
+    """Return an answer in CBOR, in half the time of `cbor.encode`, which looks at every value."""
+    plain = msgspec.to_builtins(answer, builtin_types=(bytes,))
+    for record in plain["Records"]:
+        record["ApproximateArrivalTimestamp"] = cbor.moment_of_s(record["ApproximateArrivalTimestamp"])
+    return cbor2.dumps(plain)
 
 
 class Reads:
@@ -89,7 +105,7 @@ class Reads:
 
     # --- GetRecords ---
 
-    async def get_records(self, asked: dict[str, Any], owner: str | None) -> bytes:
+    async def get_records(self, asked: dict[str, Any], owner: str | None, encode: Encode) -> bytes:
         """Return the records from an iterator on, none older than the retention. `owner`: the StreamARN's, if given."""
         limit = asked.get("Limit", RECORDS_MAX)
         if limit > RECORDS_MAX:
@@ -113,7 +129,7 @@ class Reads:
                 raise WireError(TOO_FAST, rate_exceeded(stream, at.shard))
         following = stream.log.next_number[at.shard]
         if at.number >= following:
-            return msgspec.json.encode(_Answer([], self._iterator(stream, at.shard, at.number, at.position), 0))
+            return encode(Answer([], self._iterator(stream, at.shard, at.number, at.position), 0))
         horizon_ms = stream.horizon_ms(now_ms)
 
         def read() -> tuple[bytes, int]:
@@ -121,7 +137,7 @@ class Reads:
             behind_ms = max(0, now_ms - records[-1].arrival_ms) if records and number < following else 0
             iterator = self._iterator(stream, at.shard, number, position)
             size = sum(len(each.data) + len(each.key.encode()) for each in records) if limits is not None else 0
-            return msgspec.json.encode(_Answer(_written(stream, at.shard, records), iterator, behind_ms)), size
+            return encode(Answer(_written(stream, at.shard, records), iterator, behind_ms)), size
 
         answer, size = await self._streams.read(read)
         if limits is not None:
