@@ -92,6 +92,15 @@ def test_a_supervisor_that_can_start_no_process_keeps_the_others(tmp_path: Path)
 
 
 @pytest.mark.timeout(120)
+def test_an_up_that_can_start_no_process_says_so(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh", *Backend(tmp_path / "data").command]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stdout
+    assert "can't be started: [Errno 24] Too many open files" in done.stderr and "ulimit -n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(120)
 def test_an_up_without_standard_streams(tmp_path: Path) -> None:
     running = Backend(tmp_path / "data")
     running.data.parent.mkdir(exist_ok=True)

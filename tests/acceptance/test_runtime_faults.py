@@ -434,3 +434,28 @@ def test_memory_eaten_while_a_function_is_imported_is_told_and_mended_by_a_reloa
         assert (await runtime.invoke("f", {})).error is None
 
     run(Runtime(tmp_path, {"f": "kept = bytearray(600_000_000); time.sleep(20)\n"}), scenario)
+
+
+def test_an_import_that_fails_beside_a_sound_one_is_not_told_for_ever(tmp_path: Path) -> None:
+    source = """
+    if os.path.exists(os.environ["SEEN"]): raise RuntimeError("only one of us")
+    note("imported")
+    def handler(event, context):
+        time.sleep(event)
+        return "well"
+    """
+
+    async def scenario(runtime: Runtime) -> None:
+        async def error() -> Any:
+            (state,) = await runtime.call("functions")
+            return state["error"]
+
+        assert (await runtime.invoke("f", 0)).payload == "well"
+        busy = asyncio.create_task(runtime.invoke("f", 1))
+        await asyncio.sleep(0.1)
+        assert (await runtime.invoke("f", 0)).error == "Unhandled"
+        assert "only one of us" in await error()
+        assert (await busy).payload == "well"
+        assert await error() is None
+
+    run(Runtime(tmp_path, {"f": source}), scenario)

@@ -157,6 +157,8 @@ class Pool:
             try:
                 reply = await execution.call(call)
                 self.measures.took(clock.monotonic_s() - began_s)
+                if not execution.retired:
+                    self.import_error = None  # another one that could not be started says nothing of the code
             except NeverStarted:
                 continue  # it was killed while it was idle
             except asyncio.CancelledError:

@@ -124,6 +124,15 @@ class Supervisor:
         os.close(self._lifeline_end)
 
     def _spawn(self, name: str) -> None:
+        """Start a process; raises Unavailable where the system has none to give."""
+        try:
+            self._open(name)
+        except OSError as error:
+            raise errors.Unavailable(
+                f"{name} can't be started: {error}.", "Raise the limits (ulimit -n, ulimit -u), or free memory."
+            ) from error
+
+    def _open(self, name: str) -> None:
         ready, ready_end = os.pipe()
         listeners = {"gateway": self.listener, **self._on_demand}
         listen_fds = [listeners[name].fileno()] if name in listeners else []
@@ -201,9 +210,9 @@ class Supervisor:
         """Start a process while others are at work, which go on where the system has none to give."""
         try:
             self._spawn(name)
-        except OSError as error:
+        except errors.Unavailable as error:
             self.restart_at_s[name] = clock.monotonic_s() + SPAWN_AGAIN_S
-            self.say(f"{name} can't be started: {error}; tried again in {SPAWN_AGAIN_S:.0f} s")
+            self.say(f"{error.problem} {error.hint} It is tried again in {SPAWN_AGAIN_S:.0f} s.")
 
     def _drain_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
