@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from support import kinesis_cbor
 from support.backend import ROOT, TEMPLATE, Backend, backend, wait_until
 
 
@@ -37,6 +38,13 @@ def test_boto3(running: Backend) -> None:
     running.client("kinesis").put_record(StreamName="events", PartitionKey="by-boto3", Data=json.dumps(event))
     found = wait_until(lambda: latest(running, "by-boto3"))
     assert (found["time"], found["readings"]) == ("2026-01-01T00:00:00Z", {"temperature_f": 70.5})
+
+
+def test_in_cbor(running: Backend) -> None:
+    kinesis = running.client("kinesis")
+    kinesis_cbor.speak(kinesis)
+    kinesis.put_record(StreamName="events", PartitionKey="by-java", Data=json.dumps({"temperature_f": 70.5}))
+    wait_until(lambda: latest(running, "by-java"))
 
 
 def test_aws_cli(running: Backend) -> None:

@@ -96,6 +96,8 @@ def test_create_stream_refuses(kinesis: Any) -> None:
         "InvalidArgumentException",
         "MaxRecordSizeInKiB 2048 is not built yet.",
     )
+    code, message = refused(create, StreamName="x", ShardCount=1, Tags={f"t{each}": "" for each in range(51)})
+    assert (code, "cannot have more than 50 tags" in message) == ("InvalidArgumentException", True)
     assert kinesis.list_streams()["StreamNames"] == ["events"]
 
 
@@ -322,6 +324,19 @@ def test_trimming_removes_what_nobody_needs_any_more(server: KinesisServer) -> N
     assert server.call(server.streams.trim("events", 0)) == []
     assert len(server.call(server.streams.trim("events", None))) == 1
     assert read(kinesis, "TRIM_HORIZON") == [b"newer"]
+
+
+def test_tags_of_a_resource(kinesis: Any) -> None:
+    resource = {"ResourceARN": ARN + "events"}
+    kinesis.tag_resource(**resource, Tags={"b": "2", "a": "1"})
+    assert kinesis.list_tags_for_resource(**resource)["Tags"] == [
+        {"Key": "a", "Value": "1"},
+        {"Key": "b", "Value": "2"},
+    ]
+    kinesis.untag_resource(**resource, TagKeys=["a"])
+    assert kinesis.list_tags_for_stream(StreamName="events")["Tags"] == [{"Key": "b", "Value": "2"}]
+    for other in ("none", "events/consumer/c:1"):
+        assert refused(kinesis.list_tags_for_resource, ResourceARN=ARN + other)[0] == "ResourceNotFoundException"
 
 
 def test_tags(kinesis: Any, server: KinesisServer) -> None:

@@ -59,8 +59,11 @@ class Kinesis:
             "IncreaseStreamRetentionPeriod": self._named(manages.increase_retention),
             "ListShards": self._list_shards,
             "ListStreams": describes.streams,
+            "ListTagsForResource": self._of_resource(manages.list_all_tags),
             "ListTagsForStream": self._named(manages.list_tags),
             "RemoveTagsFromStream": self._named(manages.remove_tags),
+            "TagResource": self._of_resource(manages.add_tags),
+            "UntagResource": self._of_resource(manages.remove_tags),
         }
 
     def handle(self, request: Request) -> Awaitable[Response]:
@@ -129,6 +132,11 @@ class Kinesis:
             return answer
 
         return run
+
+    def _of_resource(self, method: Callable[[str, dict[str, Any]], Awaitable[Any]]) -> Operation:
+        """Return the same for an operation that names it as its ResourceARN."""
+        run = self._named(method)
+        return lambda asked: run(asked | {"StreamARN": asked["ResourceARN"]})
 
     def _name(self, asked: dict[str, Any]) -> str:
         """Return the name of the stream that a request is about."""

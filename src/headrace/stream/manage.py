@@ -40,6 +40,7 @@ class Manages:
                 raise WireError("InvalidArgumentException", f"{name} {asked[name]} is not built yet.")
         tags = asked.get("Tags", {})
         _check_tags(asked["StreamName"], "add", [*tags, *tags.values()])
+        _check_count(asked["StreamName"], tags)
         await self._streams.create(asked["StreamName"], shards, mode, tags)
 
     async def delete(self, name: str, asked: dict[str, Any]) -> None:
@@ -79,12 +80,7 @@ class Manages:
 
         def added(stream: LiveStream) -> dict[str, Any]:
             tags = stream.entry.tags | more
-            if len(tags) > TAGS_MAX:
-                raise WireError(
-                    "InvalidArgumentException",
-                    f"Failed to add tags to stream {name} under account {ACCOUNT} because a given stream cannot have "
-                    f"more than {TAGS_MAX} tags associated with it.",
-                )
+            _check_count(name, tags)
             return {"tags": tags}
 
         await self._streams.change(name, added)
@@ -95,6 +91,10 @@ class Manages:
         keys = [key for key in sorted(tags) if key > asked.get("ExclusiveStartTagKey", "")]
         page = keys[: asked.get("Limit", TAGS_PAGE_MAX)]
         return {"Tags": [{"Key": key, "Value": tags[key]} for key in page], "HasMoreTags": len(keys) > len(page)}
+
+    async def list_all_tags(self, name: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """List the tags by key, all of them."""
+        return {"Tags": [{"Key": key, "Value": value} for key, value in sorted(self._streams.entry(name).tags.items())]}
 
     async def remove_tags(self, name: str, asked: dict[str, Any]) -> None:
         """Remove tags; those that are not there are ignored."""
@@ -135,4 +135,13 @@ def _check_tags(name: str, verb: str, texts: list[str]) -> None:
             f"Failed to {verb} tags {'to' if verb == 'add' else 'from'} stream {name} under account {ACCOUNT} because "
             "some tags contained illegal characters. The allowed characters are Unicode letters, white-spaces, "
             "'_',',','/','=','+','-','@'.",
+        )
+
+
+def _check_count(name: str, tags: dict[str, str]) -> None:
+    if len(tags) > TAGS_MAX:
+        raise WireError(
+            "InvalidArgumentException",
+            f"Failed to add tags to stream {name} under account {ACCOUNT} because a given stream cannot have more than "
+            f"{TAGS_MAX} tags associated with it.",
         )
