@@ -34,7 +34,7 @@ def test_imports_are_followed_wherever_they_stand(tmp_path: Path) -> None:
     )
     (tmp_path / "pack" / "__init__.py").write_text("NAME = 1")
     (tmp_path / "pack" / "deep" / "__init__.py").write_text("")
-    found = closure(["main"], [tmp_path])
+    found = closure(["main"], tmp_path)
     assert set(found.files) == {
         *("main.py", "pack/__init__.py", "pack/inner.py", "pack/sibling.py", "pack/lazy.py"),
         *("pack/deep/__init__.py", "pack/deep/leaf.py"),
@@ -43,23 +43,31 @@ def test_imports_are_followed_wherever_they_stand(tmp_path: Path) -> None:
 
 
 def test_what_is_for_type_checkers_or_one_machine_alone_is_left_out() -> None:
-    found = closure(["headrace.connect"], [ROOT / "src"])
+    found = closure(["headrace.connect"], ROOT / "src")
     assert "headrace/table/base.py" in found.files
     assert "headrace/table/local.py" not in found.files and "headrace/archive/local.py" not in found.files
     assert not found.outside & {"rocksdict", "httptools", "duckdb", "uvloop"}
 
 
+def test_of_site_packages_headrace_alone_is_followed(tmp_path: Path) -> None:
+    installed = write(tmp_path / "site-packages", other="import numpy")
+    write(installed / "headrace", __init__="", connect="import other")
+    found = closure(["main"], write(tmp_path / "code", main="from headrace import connect\nimport other"), installed)
+    assert set(found.files) == {"main.py", "headrace/connect.py"}
+    assert found.outside == {"other"}
+
+
 def test_type_checking_blocks_are_not_followed(tmp_path: Path) -> None:
     write(tmp_path, main="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\nelse:\n    import b\n")
-    assert closure(["main"], [tmp_path]).outside == {"b"}
+    assert closure(["main"], tmp_path).outside == {"b"}
 
 
 def test_code_that_is_no_python_is_named(tmp_path: Path) -> None:
     write(tmp_path, main="import broken", broken="def f(:\n")
     with pytest.raises(HeadraceError, match=r"broken\.py is no Python"):
-        closure(["main"], [tmp_path])
+        closure(["main"], tmp_path)
     with pytest.raises(HeadraceError, match="no module nowhere"):
-        closure(["nowhere"], [tmp_path])
+        closure(["nowhere"], tmp_path)
 
 
 def test_the_lock_is_the_lock_files() -> None:

@@ -24,27 +24,27 @@ class Closure(msgspec.Struct, frozen=True):
     outside: frozenset[str]
 
 
-def closure(starts: Iterable[str], roots: Iterable[Path]) -> Closure:
-    """Return what these modules (dotted names) reach; `roots` are the folders that modules are looked for in, in order.
+def closure(starts: Iterable[str], folder: Path, installed: Path | None = None) -> Closure:
+    """Return what these modules (dotted names) reach in `folder`, and of Headrace in `installed`.
 
+    Whatever else lies in `installed`, which may be site-packages, is outside: it comes from wheels.
     Raises HeadraceError where a start is nowhere, or a module is no Python.
     """
-    folders = tuple(roots)
     files: dict[str, Path] = {}
     outside: set[str] = set()
     waiting = list(starts)
     for name in waiting:
-        if _file(name, folders) is None:
-            raise HeadraceError(f"There is no module {name}.", f"Looked in {', '.join(map(str, folders))}.")
+        if _file(name, folder, installed) is None:
+            raise HeadraceError(f"There is no module {name}.", f"Looked in {folder}.")
     seen: set[str] = set()
     while waiting:
         name = waiting.pop()
         if name in seen or name in ONE_MACHINE:
             continue
         seen.add(name)
-        found = _file(name, folders)
+        found = _file(name, folder, installed)
         if found is None:
-            if _file(name.partition(".")[0], folders) is None:
+            if _file(name.partition(".")[0], folder, installed) is None:
                 outside.add(name.partition(".")[0])
             continue
         path, place = found
@@ -54,12 +54,12 @@ def closure(starts: Iterable[str], roots: Iterable[Path]) -> Closure:
     return Closure(files, frozenset(outside - set(sys.stdlib_module_names)))
 
 
-def _file(name: str, folders: tuple[Path, ...]) -> tuple[Path, str] | None:
+def _file(name: str, folder: Path, installed: Path | None) -> tuple[Path, str] | None:
     relative = name.replace(".", "/")
-    for folder in folders:
+    for root in (folder, installed if name.partition(".")[0] == "headrace" else None):
         for place in (f"{relative}/__init__.py", f"{relative}.py"):
-            if (folder / place).is_file():
-                return folder / place, place
+            if root is not None and (root / place).is_file():
+                return root / place, place
     return None
 
 

@@ -118,7 +118,7 @@ def _content(source: Source, temporary: Path) -> tuple[dict[str, Path], tuple[st
     modules = [
         place.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for place in own if _is_code(place)
     ]
-    reached = closure(modules, (source.code, installed))
+    reached = closure(modules, source.code, installed)
     requirements = source.code / REQUIREMENTS
     theirs = requirements if requirements.is_file() else None
     outside = reached.outside - {"headrace"}
@@ -135,7 +135,7 @@ def _content(source: Source, temporary: Path) -> tuple[dict[str, Path], tuple[st
 
 def _own(source: Source) -> dict[str, Path]:
     """Return the files of the function's folder, without other functions' handlers that it does not reach."""
-    needed = closure([_module(source.handler)], (source.code,)).files
+    needed = closure([_module(source.handler)], source.code).files
     found: dict[str, Path] = {}
     for path in sorted(source.code.rglob("*")):
         place = path.relative_to(source.code)
