@@ -20,7 +20,7 @@ from headrace.system import ACCOUNT
 from headrace.wire import AMZ_CBOR_1_1, AMZ_JSON_1_1, Request, Response, WireError
 
 TARGET = "Kinesis_20131202."
-_PUT_RECORD = f"{TARGET}PutRecord"
+_PUT_RECORD, _PUT_RECORDS = f"{TARGET}PutRecord", f"{TARGET}PutRecords"
 
 # Where AWS answers otherwise than the model lets expect. By shape name.
 _CHANGES: dict[str, dict[str, Any]] = {
@@ -71,11 +71,11 @@ class Kinesis:
         target = request.headers["x-amz-target"]
         if target == _PUT_RECORD:
             return self._puts.put_record(request.body)
+        if target == _PUT_RECORDS:
+            return self._puts.put_records(request.body)
         return self._answer(target[len(TARGET) :], request)
 
     async def _answer(self, operation: str, request: Request) -> Response:
-        if operation == "PutRecords":
-            return Response(200, await self._puts.put_records(request.body), AMZ_JSON_1_1)
         run = self._operations.get(operation)
         if run is None:
             raise self._unknown(operation)
@@ -93,7 +93,7 @@ class Kinesis:
         if operation == "PutRecord":
             return cbor.from_json((await self._cbor_puts.put_record(body)).body)
         if operation == "PutRecords":
-            return cbor.from_json(await self._cbor_puts.put_records(body))
+            return cbor.from_json((await self._cbor_puts.put_records(body)).body)
         run = self._operations.get(operation)
         if run is None:
             raise self._unknown(operation)

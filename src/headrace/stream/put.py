@@ -6,7 +6,7 @@ values. Whatever does not fit there goes to the generic validator (shapes.py), w
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import compress
 from typing import Annotated, Any, NamedTuple
 
@@ -75,7 +75,7 @@ CBOR = Decoders(
 )
 
 
-class _Answer(Reply):
+class _Single(Reply):
     """The answer to a PutRecord: it waits for the log itself."""
 
     __slots__ = ("response", "shard", "stream")
@@ -101,6 +101,30 @@ class _Answer(Reply):
         self.taker(error)
 
 
+class _Batch(Reply):
+    """The answer to a PutRecords that is appended whole: it waits for the log itself."""
+
+    __slots__ = ("response", "shards", "stream")
+
+    def __init__(self, stream: LiveStream, shards: list[int]) -> None:
+        self.stream = stream
+        self.shards = shards
+
+    def numbered(self, appended: Appended) -> None:
+        self.response = Response(200, _all_accepted(self.stream, self.shards, appended), AMZ_JSON_1_1)
+        self.ready(self.response)
+
+    def durable(self) -> None:
+        self.taker(self.response)
+
+    def refused(self, error: Exception) -> None:
+        self.taker(self.failed(_internal(error)) if isinstance(error, StorageError) else error)
+
+    def failed(self, failure: tuple[str, str]) -> Response:
+        self.stream.log.stats.failed_puts += 1
+        return Response(200, _all_failed([failure] * len(self.shards)), AMZ_JSON_1_1)
+
+
 class Puts:
     """The two operations over the streams of a gateway, answered in JSON. `parse` is the generic validator."""
 
@@ -112,7 +136,7 @@ class Puts:
         self._parse = parse
         self._name_of = name_of
 
-    async def put_records(self, body: bytes) -> bytes:
+    def put_records(self, body: bytes) -> Awaitable[Response]:
         """Append up to 500 records; the answer says per record where it is, or why it is not."""
         try:
             request = self._decode_records(body)
@@ -133,19 +157,19 @@ class Puts:
             now_s = self._streams.now_s()
             fits = [limits[shard].put(now_s, _size(record)) for shard, record in zip(shards, records, strict=True)]
             if not all(fits):
-                return await self._put_partly(stream, shards, records, fits)
+                return self._put_partly(stream, shards, records, fits)
+        answer = _Batch(stream, shards)
         try:
-            return _all_accepted(stream, shards, await stream.log.appended(_parts(shards, records)))
+            stream.log.append_parts(_parts(shards, records), answer)
         except StorageError as error:
-            stats.failed_puts += 1
-            return _all_failed([_internal(error)] * len(shards))
+            return _at_once(answer.failed(_internal(error)))
         except Throttled:
-            stats.failed_puts += 1
-            return _all_failed([_too_fast(stream, shard) for shard in shards])
+            return _at_once(answer.failed(_too_fast(stream, shards[0])))
+        return answer
 
     async def _put_partly(
         self, stream: LiveStream, shards: list[int], records: list[_Entry], fits: list[bool]
-    ) -> bytes:
+    ) -> Response:
         """Append the records that fit into their shards' limits; the answer refuses the others one by one."""
         taken = list(compress(shards, fits))
         stream.log.stats.throttled += len(shards) - len(taken)
@@ -164,7 +188,8 @@ class Puts:
             next(rest) if fit else _failure(*_too_fast(stream, shard)) for shard, fit in zip(shards, fits, strict=True)
         ]
         failed = sum("ErrorCode" in answer for answer in answers)
-        return msgspec.json.encode({"FailedRecordCount": failed, "Records": answers, "EncryptionType": "NONE"})
+        answer = {"FailedRecordCount": failed, "Records": answers, "EncryptionType": "NONE"}
+        return Response(200, msgspec.json.encode(answer), AMZ_JSON_1_1)
 
     def put_record(self, body: bytes) -> Reply:
         """Append one record. Nothing here waits: the log itself has the answer given."""
@@ -186,7 +211,7 @@ class Puts:
         if limits is not None and not limits[shard].put(self._streams.now_s(), len(key) + len(request.Data)):
             stream.log.stats.throttled += 1
             raise WireError(*_too_fast(stream, shard))
-        answer = _Answer(stream, shard)
+        answer = _Single(stream, shard)
         try:
             stream.log.append_one(shard, key, request.Data, answer)
         except Throttled:
@@ -213,6 +238,10 @@ class Puts:
             f"ExclusiveMinimumSequenceNumber {text} used in PutRecord on stream {stream.name} under account {ACCOUNT} "
             "is invalid.",
         )
+
+
+async def _at_once(response: Response) -> Response:
+    return response
 
 
 def _parts(shards: Iterable[int], records: Iterable[_Entry]) -> dict[int, Part]:
