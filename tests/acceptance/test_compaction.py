@@ -52,6 +52,13 @@ def test_files_have_no_bloom_filters(archive: Archive) -> None:
     assert duckdb.execute(found).fetchone() == (0,)
 
 
+def test_small_objects_are_regular_whatever_they_begin_with(archive: Archive) -> None:
+    for start in range(0, 120, 6):
+        archive.put({"device_id": "gateway", "is_up": True, "id": str(start)}, *events(range(start + 1, start + 6)))
+    summary = archive.compact()
+    assert (summary.objects, summary.events, summary.exact) == (20, 120, 0)
+
+
 def test_columns_hold_what_was_sent(archive: Archive) -> None:
     ahead = b'{"device_id":"d","time":"2027-01-01T00:00:00Z","id":"ahead"}'
     mixed = (

@@ -19,7 +19,9 @@ from headrace.record import parse_sequence_number
 TABLE = "staged"
 SHAPES_MAX = 8  # of one shard's lines in one go
 OBJECTS_AT_ONCE = 100  # read by one statement: DuckDB holds a buffer of each
-SAMPLED = 20  # lines of an object
+SAMPLED = 20  # lines of an object, at most
+DENSE = 100  # so many lines, of the first objects of a statement; of the others, where they are small, fewer
+APART_BYTES = 16 * 1024  # one line in so many: to look at one costs as much as to decode six
 _LONG = "maximum_object_size = 67108864"
 
 
@@ -96,7 +98,8 @@ class Staging:
                 one, content = found
                 group = (one.source is not None, one.has_backslash)
                 groups[group].append(one)
-                shapes[group].update(_shapes(content) if one.source else ())
+                apart = 1 if shapes[group].total() < DENSE else APART_BYTES
+                shapes[group].update(_shapes(content, apart) if one.source else ())
         for group, objects in groups.items():
             usual = [shape for shape, _ in shapes[group].most_common(self._shapes_max)]
             done = self._add_regular(objects, usual) if usual else {}
@@ -219,9 +222,9 @@ def _number(line: raw.Line) -> int:
     return parse_sequence_number(line.seq).number
 
 
-def _shapes(content: bytes) -> Iterator[regular.Shape]:
-    """Yield the shapes of some lines, spread over an object."""
-    step = max(1, len(content) // SAMPLED)
+def _shapes(content: bytes, apart: int) -> Iterator[regular.Shape]:
+    """Yield the shapes of some lines, spread over an object, so many bytes apart at least."""
+    step = max(apart, len(content) // SAMPLED)
     for at in range(0, len(content), step):
         start = content.rfind(b"\n", 0, at) + 1
         line = content[start : content.find(b"\n", at)]
