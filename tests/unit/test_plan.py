@@ -44,9 +44,9 @@ def changed(kind: str, **fields: Any) -> System:
             ["changed  function store: environment (KEY, NEW)"],
         ),
         (
-            changed("functions", environment={"KEY": "secret", "EVENTS_TTL_DAYS": "30"}),
+            changed("functions", environment={"EVENTS_TTL_DAYS": "30"}),
             [
-                "changed  function store: environment (EVENTS_TTL_DAYS none → 30 for events stored from now on; "
+                "changed  function store: environment (KEY, EVENTS_TTL_DAYS none → 30 for events stored from now on; "
                 "those stored before keep their expiry)"
             ],
         ),

@@ -23,7 +23,7 @@ An IoT backend on Headrace: devices send events, functions store, archive and an
 | here | what it is |
 |---|---|
 | `template.yaml` | the system: streams, functions, tables, buckets, alarms (AWS SAM) |
-| `functions/` | the functions, plain Lambda handlers: edit them, restart `headrace up` |
+| `functions/` | the functions, plain Lambda handlers: edit them, write your own by its README, `headrace up --watch` |
 | `reports/` | the batch jobs, portable SQL, one file a report; `tariffs.csv` and `tenants.csv`: what bills go by |
 
 A device needs nothing but an AWS SDK with these settings: `eval "$(headrace env)"`.

@@ -25,7 +25,7 @@ from headrace.template import on_aws
 
 UNZIPPED_BYTES_MAX = 262_144_000  # Lambda's limit for a function with its layers
 REQUIREMENTS = "requirements.txt"
-_NOT_CODE = ("__pycache__", REQUIREMENTS, "Makefile")
+_NOT_CODE = ("__pycache__", REQUIREMENTS, "Makefile", "README.md")
 _TYPES = ("AWS::Serverless::Function", "AWS::Lambda::Function")
 
 

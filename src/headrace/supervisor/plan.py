@@ -90,7 +90,8 @@ def _details(kind: str, old: Any, new: Any) -> tuple[str, ...]:
 
 def _detail(field: str, was: Any, now: Any) -> str:
     if isinstance(was, dict) and isinstance(now, dict):
-        names = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
+        differing = (name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
+        names = sorted(differing, key=lambda name: (name in _TOLD, name))
         return f"{field} ({', '.join(_member(name, was.get(name), now.get(name)) for name in names)})"
     if isinstance(now, str | int | bool | None) and isinstance(was, str | int | bool | None):
         return f"{field} {_text(was)} → {_text(now)}"
