@@ -157,9 +157,8 @@ def test_bodies_no_client_sends(server: KinesisServer) -> None:
         assert server.raw("PutRecords", entry)[1]["FailedRecordCount"] == 0
 
 
+@pytest.mark.parametrize("server", ["cbor"], indirect=True)
 def test_cbor_no_client_sends(server: KinesisServer) -> None:
-    if not server.in_cbor:
-        pytest.skip("the server is the same")
     good: dict[Any, Any] = {"StreamName": "events", "Data": b"x", "PartitionKey": "k"}
     at = {"StreamName": "events", "ShardId": "0", "ShardIteratorType": "AT_TIMESTAMP"}
     nan = math.nan
