@@ -203,7 +203,7 @@ def test_a_restore_that_fails_is_not_tried_every_second(house: House) -> None:
     [
         (["events/b"], 1, "Restore is not allowed for the object's current storage class"),
         (["events/a", "events/b"], 1, "Restore is not allowed for the object's current storage class"),
-        (["events/x"], 1, "There is no object 'events/x'"),
+        (["events/x"], 1, "There is no object 'events/x' in archive.\n  `headrace archive list` shows"),
         (["events/a", "--tier", "Fast"], 2, "is not one of"),
         (["events/a", "--days", "0"], 2, "--days"),
         (["events/old", "--tier", "Expedited"], 1, "Retrieval option is not supported by this storage class"),

@@ -109,7 +109,7 @@ def check_tags(tags: Mapping[str, str]) -> None:
 
 def not_found(bucket: str, key: str) -> NotFound:
     """Return the error for an object that is not there."""
-    return NotFound(f"There is no object {key!r} in {bucket}.", "List the bucket to see.")
+    return NotFound(f"There is no object {key!r} in {bucket}.", "`headrace archive list` shows what is in the archive.")
 
 
 def invalid_state(key: str, storage_class: str) -> InvalidObjectState:

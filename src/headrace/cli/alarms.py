@@ -17,7 +17,10 @@ _ORDER = {"ALARM": 0, "INSUFFICIENT_DATA": 1, "OK": 2}
 @json_option
 @with_system
 def alarms_command(backend: Backend | Deployed, as_json: bool) -> None:
-    """Show the alarms: which are on, since when, and why."""
+    """Show the alarms: which are on, since when, and why.
+
+    With HEADRACE_WEBHOOK=URL set for `headrace up`, each change is posted there.
+    """
     client = backend.client("cloudwatch")
     with backend.errors():
         pages = client.get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm"])
