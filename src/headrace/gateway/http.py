@@ -1,4 +1,4 @@
-"""The HTTP/1.1 server: a hand-written asyncio protocol over httptools.
+"""The HTTP server: a hand-written asyncio protocol over httptools for HTTP/1.1; `http2.py` speaks HTTP/2.
 
 It hands whole requests to one handler, one at a time per connection, so that answers to pipelined requests keep their
 order. What a small request such as a single put costs is kept down: one that arrives whole is read without the parser
@@ -33,9 +33,10 @@ READ_AHEAD_REQUESTS = 4  # whole requests waiting on one connection before it is
 READ_AHEAD_BYTES = BODY_BYTES_MAX
 _SWEEP_S = 1.0
 _JOINED_BYTES = 65536  # a smaller body is copied behind its head, which is cheaper than a second piece
-_LINGER_S = 2.0  # how long the rest of a refused request is read and dropped, so that its sender sees the answer
+LINGER_S = 2.0  # how long the rest of a refused request is read and dropped, so that its sender sees the answer
 
-_H2_PREFACE = b"PRI * HTTP/2"
+BODY_TOO_LARGE = f"The request's body has more than {BODY_BYTES_MAX} bytes."
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 REQUEST_ID = "x-amzn-RequestId"  # every answer has one
 
 _CLOSE = "Connection: close\r\n\r\n"
@@ -74,14 +75,31 @@ class _Refused(Exception):
         self.message = message
 
 
-class _Shared:
+class Connection(Protocol):
+    """A connection, of either version, as the server sees it."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request that came whole is being answered, or waits for that."""
+
+    def finish(self) -> None:
+        """Take it that the server stops: what has come whole is still answered."""
+
+    def sweep(self, now_s: float) -> None:
+        """End what has been silent for too long."""
+
+    def close(self) -> None:
+        """Close: at once if a request is under way, else once what is written has left."""
+
+
+class Shared:
     """What the connections of a server have in common."""
 
     def __init__(self, router: Router, limits: Limits) -> None:
         self.router = router
         self.limits = limits
         self.loop = asyncio.get_running_loop()
-        self.connections: set[_Connection] = set()
+        self.connections: set[Connection] = set()
         self.stopping = False
         self.read_whole = WholeRequests().read
         self.header_names: dict[bytes, str] = {}
@@ -92,8 +110,7 @@ class _Shared:
         """Return how the head of such answers begins, and keep it in `heads`."""
         line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status\r\n"
         kind = f"Content-Type: {content_type}\r\n" if content_type else ""
-        date = formatdate(clock.now_ms() // 1000, usegmt=True)
-        head = self.heads[status, content_type] = f"{line}{kind}Date: {date}\r\n"
+        head = self.heads[status, content_type] = f"{line}{kind}Date: {date()}\r\n"
         return head
 
     def header_name(self, name: bytes) -> str:
@@ -109,14 +126,25 @@ _id_start = str(uuid4())[:24]
 _numbers = itertools.count((1 << 47) + random.getrandbits(46)).__next__
 
 
-def _is_bare(status: int) -> bool:
+def request_id() -> str:
+    """Return an id for an answer that has none."""
+    return f"{_id_start}{_numbers():x}"
+
+
+def date() -> str:
+    """Return the time as answers tell it."""
+    return formatdate(clock.now_ms() // 1000, usegmt=True)
+
+
+def is_bare(status: int) -> bool:
+    """Return whether answers with this status have no body."""
     return status == 204 or status == 304
 
 
 class _Connection(asyncio.Protocol):
     """One connection: the parser's callbacks build requests, `_next` hands them over one by one."""
 
-    def __init__(self, shared: _Shared) -> None:
+    def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._parser = httptools.HttpRequestParser(self)
         self._read_whole = shared.read_whole
@@ -135,6 +163,7 @@ class _Connection(asyncio.Protocol):
         self._ended = False  # the client sends no more
         self._active_s = shared.now_s
         self._first = True
+        self._beginning = b""  # of what may become HTTP/2's preface
         self._url = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -177,11 +206,14 @@ class _Connection(asyncio.Protocol):
                 self._first = False
                 self._take(request, True)
                 return
-        if self._first and data.startswith(_H2_PREFACE):
-            self._first = False
-            _log.warning("%s speaks HTTP/2 without TLS (h2c); only HTTP/1.1 is spoken here: closed", self._peer)
-            self._refuse(_Refused(505, "HTTP/2 is not spoken here yet: set the client to HTTP/1.1."))
-            return
+        if self._first:
+            data = self._beginning + data
+            if data.startswith(_HTTP2_PREFACE):
+                self._speak_http2(data)
+                return
+            if _HTTP2_PREFACE.startswith(data):
+                self._beginning, self._within = data, True
+                return
         try:
             self._feed(data)
         except _Refused as refused:
@@ -189,6 +221,12 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, _Refused) else _Refused(400, f"This is not HTTP/1.1: {error}"))
+
+    def _speak_http2(self, data: bytes) -> None:
+        from headrace.gateway import http2  # with the first who speaks it: most backends meet nobody
+
+        self._shared.connections.discard(self)
+        http2.speak(self._shared, self._transport, self._peer, data)
 
     def _feed(self, data: bytes) -> None:
         self._first = False
@@ -267,7 +305,7 @@ class _Connection(asyncio.Protocol):
         self._take(request, parser.should_keep_alive())
 
     def _too_large(self) -> _Refused:
-        return _Refused(413, f"The request's body has more than {BODY_BYTES_MAX} bytes.")
+        return _Refused(413, BODY_TOO_LARGE)
 
     # --- answering ---
 
@@ -350,7 +388,7 @@ class _Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         head, body = self._head(response, keep), response.body
-        if head_only or _is_bare(response.status):
+        if head_only or is_bare(response.status):
             self._transport.write(head)
         elif len(body) < _JOINED_BYTES:
             self._transport.write(head + body)
@@ -359,7 +397,7 @@ class _Connection(asyncio.Protocol):
 
     def _head(self, response: Response, keep: bool) -> bytes:
         status, body, content_type, headers = response
-        length = "" if _is_bare(status) else f"Content-Length: {len(body)}\r\n"
+        length = "" if is_bare(status) else f"Content-Length: {len(body)}\r\n"
         named, further = f"{REQUEST_ID}: {_id_start}{_numbers():x}\r\n", ""
         for name, value in headers:
             line = f"{name}: {value}"
@@ -387,7 +425,7 @@ class _Connection(asyncio.Protocol):
         self._resume()
         with contextlib.suppress(OSError, RuntimeError):
             self._transport.write_eof()
-        self._shared.loop.call_later(_LINGER_S, self._transport.close)
+        self._shared.loop.call_later(LINGER_S, self._transport.close)
 
     def _pause(self) -> None:
         if not self._paused and not self._transport.is_closing():
@@ -405,6 +443,9 @@ class _Connection(asyncio.Protocol):
     def busy(self) -> bool:
         """Whether a request is being answered, or waits for that."""
         return self._request is not None or bool(self._waiting)
+
+    def finish(self) -> None:
+        """Nothing needs doing: each answer from now on says that it is the last."""
 
     def sweep(self, now_s: float) -> None:
         """Close if it has been silent for too long: idle, in the middle of a request, or not reading its answer."""
@@ -429,7 +470,7 @@ class _Connection(asyncio.Protocol):
 class HttpServer:
     """A server that listens; `port` is the one it got."""
 
-    def __init__(self, shared: _Shared, server: asyncio.AbstractServer, port: int) -> None:
+    def __init__(self, shared: Shared, server: asyncio.AbstractServer, port: int) -> None:
         self._shared = shared
         self._server = server
         self.port = port
@@ -445,6 +486,8 @@ class HttpServer:
         self._shared.stopping = True
         self._sweeper.cancel()
         self._server.close()
+        for connection in self._shared.connections:
+            connection.finish()
         deadline = self._shared.loop.time() + grace_s
         while any(connection.busy for connection in self._shared.connections):
             if self._shared.loop.time() > deadline:
@@ -466,6 +509,6 @@ class HttpServer:
 
 async def start(router: Router, listening: socket.socket, limits: Limits | None = None) -> HttpServer:
     """Accept connections on `listening` (see `supervisor/listener.py`) and hand every request to `router`."""
-    shared = _Shared(router, limits or Limits())
+    shared = Shared(router, limits or Limits())
     server = await shared.loop.create_server(lambda: _Connection(shared), sock=listening, backlog=1024)
     return HttpServer(shared, server, listening.getsockname()[1])

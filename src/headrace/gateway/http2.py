@@ -1,0 +1,424 @@
+"""HTTP/2 without TLS, to those that speak it unasked ("prior knowledge"): an asyncio protocol over the library h2.
+
+`http.py` hands a connection over whose first bytes are the preface. Requests and answers are what they are there, but
+that all requests of a connection are answered at once, each when it is ready. The bounds are the same, by HTTP/2's
+means: so many streams, and windows that stay shut while a connection holds too much of what it has sent.
+"""
+
+import asyncio
+import logging
+import re
+from collections import deque
+from functools import partial
+from typing import Any
+
+import msgspec
+from h2.config import H2Configuration
+from h2.connection import ConnectionInputs, ConnectionState, H2Connection, H2ConnectionStateMachine
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    RemoteSettingsChanged,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+)
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+
+from headrace.gateway import http
+from headrace.wire import Reply, Request, Response
+
+STREAMS_MAX = 100  # what clients take for granted until they have read the settings
+STREAM_WINDOW = 256 * 1024  # that all streams have sent so much to no avail is 25 MiB
+_HEADER_TABLE_BYTES = 4096
+
+_METHOD = re.compile(r"[A-Z]{1,32}")
+_TARGET = re.compile(r"/[!-~]*")
+_OF_CONNECTIONS = frozenset(("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"))
+
+_log = logging.getLogger(__name__)
+
+
+class _States(H2ConnectionStateMachine):
+    """h2's states, but that a GOAWAY from either side lets what is under way be finished (RFC 9113, 6.8)."""
+
+    _transitions = H2ConnectionStateMachine._transitions | {
+        (state, goaway): (None, state)
+        for state in (ConnectionState.IDLE, ConnectionState.SERVER_OPEN)
+        for goaway in (ConnectionInputs.SEND_GOAWAY, ConnectionInputs.RECV_GOAWAY)
+    }
+
+
+class _Stream:
+    """One request and its answer."""
+
+    def __init__(self, stream_id: int, active_s: float) -> None:
+        self.id = stream_id
+        self.active_s = active_s
+        self.method = self.path = self.query = ""
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self.unread = 0  # bytes of it that the client was not yet told to be read: it sends no more than its window
+        self.ended = False  # the client has sent all of it
+        self.taken = False  # it is answered, by a handler or as refused: what still comes of it is dropped
+        self.answered = False  # the answer is sent
+        self.unsent = memoryview(b"")  # what the client does not take yet of the answer's body
+
+
+def speak(shared: http.Shared, transport: asyncio.Transport, peer: str, data: bytes) -> None:
+    """Take a connection over that began with `data`."""
+    connection = _Connection(shared, transport, peer)
+    transport.set_protocol(connection)
+    connection.data_received(data)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: h2 reads and writes the frames, each request is handed over once it is whole."""
+
+    def __init__(self, shared: http.Shared, transport: asyncio.Transport, peer: str) -> None:
+        self._shared = shared
+        self._transport = transport
+        self._peer = peer
+        self._streams: dict[int, _Stream] = {}  # those open, the oldest first
+        self._sending: deque[_Stream] = deque()  # those with something unsent, the next first
+        self._body_bytes = 0  # of the requests that are not answered yet
+        self._under_way = 0  # requests that a handler has, those that the client has given up among them
+        self._paused = False
+        self._full = False  # the client doesn't read its answers as fast as they are made
+        self._leaving = False  # the client has said that it starts no more requests
+        self._ended = False  # the client sends no more
+        self._stopping = False
+        self._active_s = shared.now_s
+        self._h2 = H2Connection(H2Configuration(client_side=False, validate_outbound_headers=False))
+        self._h2.state_machine = _States()
+        self._h2.local_settings = Settings(
+            client=False,
+            initial_values={
+                SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
+                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                SettingCodes.MAX_HEADER_LIST_SIZE: http.HEAD_BYTES_MAX,
+            },
+        )
+        self._h2.initiate_connection()
+        # The connection's window never is what holds a stream up: h2 opens it by halves.
+        self._h2.increment_flow_control_window(2 * STREAMS_MAX * STREAM_WINDOW - self._h2.inbound_flow_control_window)
+        self._events: dict[type, Any] = {
+            RequestReceived: self._on_head,
+            DataReceived: self._on_data,
+            StreamEnded: self._on_end,
+            ConnectionTerminated: self._on_goaway,
+            RemoteSettingsChanged: self._on_settings,
+        }
+        shared.connections.add(self)
+        if shared.stopping:
+            self.finish()
+
+    # --- asyncio's side ---
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._shared.connections.discard(self)
+        self._forget_all()
+
+    def pause_writing(self) -> None:
+        self._full = True
+        self._regulate()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._active_s = self._shared.now_s
+        self._regulate()
+        self._shared.loop.call_soon(self._send)  # it may be within a write of its own
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        return self.busy  # a client that has sent all it wants still gets its answers
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        self._active_s = self._shared.now_s
+        try:
+            events = self._h2.receive_data(data)
+        except ProtocolError as error:
+            what = type(error).__name__
+            _log.warning("%s speaks HTTP/2, but not as it should: %s, %s: closed", self._peer, what, error)
+            self._flush()
+            self._forget_all()
+            self._transport.close()
+            return
+        given_up = {event.stream_id for event in events if isinstance(event, StreamReset)}
+        for stream_id in given_up & self._streams.keys():
+            self._forget(self._streams[stream_id])
+        for event in events:
+            handle = self._events.get(type(event))
+            if handle and not (isinstance(event, RequestReceived) and event.stream_id in given_up):
+                handle(event)
+        self._send()
+
+    def _regulate(self) -> None:
+        """Read on, unless the client doesn't, or has given up more requests than may be under way."""
+        pause = self._full or self._under_way > STREAMS_MAX
+        if pause != self._paused and not self._transport.is_closing():
+            self._paused = pause
+            if pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    # --- what h2 reads ---
+
+    def _on_head(self, event: RequestReceived) -> None:
+        stream = _Stream(event.stream_id, self._shared.now_s)
+        self._streams[stream.id] = stream
+        if self._stopping:
+            self._reset(stream, ErrorCodes.REFUSED_STREAM)
+            return
+        target = ""
+        for raw_name, raw_value in event.headers:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            if name == ":method":
+                stream.method = value
+            elif name == ":path":
+                target = value
+            elif name in (":authority", "host"):  # h2 has seen to it that they are the same
+                stream.headers["host"] = value
+            elif name[0] != ":":
+                stream.headers[name] = f"{stream.headers[name]}, {value}" if name in stream.headers else value
+        stream.path, _, stream.query = target.partition("?")
+        length = stream.headers.get("content-length", "0")
+        if stream.method == "CONNECT":
+            self._refuse(stream, 405, "This is no proxy.")
+        elif not (_METHOD.fullmatch(stream.method) and _TARGET.fullmatch(target) and length.isdecimal()):
+            self._refuse(stream, 400, "The method, the path or the length of the body is none.")
+        elif int(length) > http.BODY_BYTES_MAX:
+            self._refuse(stream, 413, http.BODY_TOO_LARGE)
+        elif stream.headers.get("expect", "").lower() == "100-continue":
+            self._h2.send_headers(stream.id, [(":status", "100")])
+
+    def _on_data(self, event: DataReceived) -> None:
+        size, stream = event.flow_controlled_length, self._streams.get(event.stream_id)
+        if stream is None or stream.taken:
+            self._h2.acknowledge_received_data(size, event.stream_id)
+            return
+        stream.active_s = self._shared.now_s
+        stream.unread += size
+        stream.body += event.data
+        self._body_bytes += len(event.data)
+        if len(stream.body) > http.BODY_BYTES_MAX:
+            self._refuse(stream, 413, http.BODY_TOO_LARGE)
+
+    def _on_end(self, event: StreamEnded) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        stream.ended = True
+        if stream.answered:
+            self._forget(stream)
+        elif not stream.taken:
+            self._take(stream)
+
+    def _on_goaway(self, _: ConnectionTerminated) -> None:
+        self._leaving = True
+
+    def _on_settings(self, event: RemoteSettingsChanged) -> None:
+        """Compress answers with no more memory than usual, however much the client has for it."""
+        changed = event.changed_settings.get(SettingCodes.HEADER_TABLE_SIZE)
+        if changed is not None and changed.new_value > _HEADER_TABLE_BYTES:
+            self._h2.encoder.header_table_size = _HEADER_TABLE_BYTES
+
+    def _open_windows(self) -> None:
+        """Let the requests' bodies come: all while there is room, else that of the oldest, so that one gets done."""
+        for stream in self._streams.values():
+            if stream.taken:
+                continue
+            if stream.unread:
+                self._h2.acknowledge_received_data(stream.unread, stream.id)
+                stream.unread = 0
+            if self._body_bytes > http.READ_AHEAD_BYTES:
+                break
+
+    # --- answering ---
+
+    def _take(self, stream: _Stream) -> None:
+        """Have a request answered; its answer comes in a later turn of the loop."""
+        stream.taken = True
+        body = bytes(stream.body)
+        stream.body = bytearray()
+        request = Request(stream.method, stream.path, stream.query, stream.headers, body, self._peer)
+        self._under_way += 1
+        self._regulate()
+        answered = partial(self._answered, stream, request)
+        try:
+            answer = self._shared.router(request)
+        except Exception as error:
+            self._shared.loop.call_soon(answered, error)
+            return
+        if isinstance(answer, Reply):
+            answer.give_to(answered, lambda response: None)
+            return
+        future = answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
+        future.add_done_callback(partial(self._done, stream, request))
+
+    def _done(self, stream: _Stream, request: Request, answer: asyncio.Future[Response]) -> None:
+        try:
+            outcome: Response | Exception = answer.result()
+        except Exception as error:
+            outcome = error
+        except asyncio.CancelledError:
+            _log.warning("An answer was given up; its connection is closed")
+            self._transport.abort()
+            return
+        self._answered(stream, request, outcome)
+
+    def _answered(self, stream: _Stream, request: Request, outcome: Response | Exception) -> None:
+        self._under_way -= 1
+        self._body_bytes -= len(request.body)
+        self._regulate()
+        try:
+            if isinstance(outcome, Exception):
+                outcome = self._shared.router.failed(request, outcome)
+            if stream.id in self._streams:
+                self._answer(stream, outcome)
+            self._send()
+        except BaseException:
+            _log.exception("An answer failed; its connection is closed")
+            self._transport.abort()
+
+    def _refuse(self, stream: _Stream, status: int, message: str) -> None:
+        """Answer a request that is not read on."""
+        self._drop_body(stream)
+        stream.taken = True
+        self._answer(stream, Response(status, msgspec.json.encode({"message": message})))
+
+    def _answer(self, stream: _Stream, response: Response) -> None:
+        """Send the head of an answer, and have the body sent."""
+        status, body, content_type, further = response
+        bare = http.is_bare(status)
+        headers = [(b":status", b"%d" % status)]
+        if content_type:
+            headers.append((b"content-type", content_type.encode("latin-1", "replace")))
+        headers.append((b"date", http.date().encode()))
+        if not bare:
+            headers.append((b"content-length", b"%d" % len(body)))
+        for raw_name, raw_value in further:
+            name = raw_name.lower()
+            if name not in _OF_CONNECTIONS:
+                value = raw_value.replace("\r", " ").replace("\n", " ")
+                headers.append((name.encode("latin-1", "replace"), value.encode("latin-1", "replace")))
+        if not any(name == http.REQUEST_ID for name, _ in further):
+            headers.append((http.REQUEST_ID.lower().encode(), http.request_id().encode()))
+        without_body = bare or not body or stream.method == "HEAD"
+        self._h2.send_headers(stream.id, headers, end_stream=without_body)
+        if without_body:
+            self._finish(stream)
+        else:
+            stream.unsent = memoryview(body)
+            stream.active_s = self._shared.now_s
+            self._sending.append(stream)
+
+    def _send(self) -> None:
+        """Send a frame of each answer in turn while client and transport take them, and what else h2 has to."""
+        self._open_windows()
+        held_up = 0
+        while held_up < len(self._sending) and not self._full:
+            stream = self._sending.popleft()
+            size = min(self._h2.local_flow_control_window(stream.id), self._h2.max_outbound_frame_size)
+            if size <= 0:
+                self._sending.append(stream)
+                held_up += 1
+                continue
+            held_up = 0
+            part, stream.unsent = stream.unsent[:size], stream.unsent[size:]
+            stream.active_s = self._shared.now_s
+            self._h2.send_data(stream.id, part, end_stream=not stream.unsent)
+            if stream.unsent:
+                self._sending.append(stream)
+            else:
+                self._finish(stream)
+            self._flush()
+        self._flush()
+        if (self._leaving and not self._streams) or (self._ended and not self.busy):
+            self._transport.close()
+
+    def _flush(self) -> None:
+        data = self._h2.data_to_send()
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _finish(self, stream: _Stream) -> None:
+        """Forget a stream whose answer is sent; while the request still comes, once that ends or has taken too long."""
+        stream.answered = True
+        if stream.ended:
+            self._forget(stream)
+        else:  # resetting it at once would have some clients drop the answer
+            self._shared.loop.call_later(http.LINGER_S, self._cut_off, stream)
+
+    def _cut_off(self, stream: _Stream) -> None:
+        if stream.id in self._streams:
+            self._reset(stream, ErrorCodes.NO_ERROR)
+            self._send()
+
+    def _reset(self, stream: _Stream, code: ErrorCodes) -> None:
+        self._h2.reset_stream(stream.id, code)
+        self._forget(stream)
+
+    def _forget(self, stream: _Stream) -> None:
+        self._active_s = self._shared.now_s
+        del self._streams[stream.id]
+        self._drop_body(stream)
+        if stream.unsent:
+            self._sending.remove(stream)
+
+    def _forget_all(self) -> None:
+        self._streams.clear()
+        self._sending.clear()
+
+    def _drop_body(self, stream: _Stream) -> None:
+        """Drop what came of a request that no handler has; what one has counts until it has answered."""
+        self._body_bytes -= len(stream.body)
+        stream.body = bytearray()
+        if stream.unread:
+            self._h2.acknowledge_received_data(stream.unread, stream.id)
+            stream.unread = 0
+
+    # --- the server's side ---
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request that came whole is being answered."""
+        return any(stream.taken and not stream.answered for stream in self._streams.values())
+
+    def finish(self) -> None:
+        """Have the client start no more requests."""
+        self._stopping = True
+        self._h2.close_connection()
+        self._flush()
+
+    def sweep(self, now_s: float) -> None:
+        """End what has been silent for too long: a request or answer that the client leaves half done, or all."""
+        limits = self._shared.limits
+        if self._transport.is_closing():
+            return
+        if self._full:
+            if now_s - self._active_s > limits.request_s:
+                self._transport.abort()
+            return
+        for stream in [each for each in self._streams.values() if now_s - each.active_s > limits.request_s]:
+            if stream.unsent:
+                self._reset(stream, ErrorCodes.CANCEL)
+            elif not stream.taken:
+                self._refuse(stream, 408, "The request did not arrive whole in time.")
+        if not self._streams and now_s - self._active_s > limits.idle_s:
+            self.finish()
+            self._transport.close()
+        else:
+            self._send()
+
+    def close(self) -> None:
+        """Close: at once if a request is under way, else once what is written has left."""
+        if self.busy:
+            self._transport.abort()
+        else:
+            self._transport.close()
