@@ -30,7 +30,7 @@ def upload_command(data: Path, stack: str, dry_run: bool, restart: bool, as_json
     Tables, the archive with its catalogue, and failures. The backend is at work meanwhile, and devices may send to
     either place: identities make it safe to run this again, and nothing newer on AWS is replaced. Run it once more when
     the last device has been switched over. An interrupted upload goes on where it was. What was put is read back, or
-    its digest compared.
+    its digest compared. Region and credentials are those of AWS_REGION and AWS_PROFILE, as with AWS's own tools.
     """
     from headrace.operations.upload import run, target
     from headrace.settings import Layout
