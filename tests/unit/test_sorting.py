@@ -1,21 +1,8 @@
-"""Parquet files as the archive writes them."""
-
-from pathlib import Path
+"""Rows by day, as the archive orders them."""
 
 import duckdb
 
 from headrace.archive import sorting
-
-
-def test_times_of_many_devices_are_written_as_differences_and_not_by_their_places_in_a_dictionary(
-    tmp_path: Path,
-) -> None:
-    rows, path = 20_000, tmp_path / "a.parquet"
-    with duckdb.connect() as connection:
-        times = f"SELECT TIMESTAMP '2026-07-01' + to_seconds(i % 3500 * 7) AS time FROM range({rows}) t(i)"
-        sorting.copy(connection, times, path, rows)
-        written = connection.execute("SELECT encodings FROM parquet_metadata(?)", [str(path)]).fetchall()
-    assert written == [("DELTA_BINARY_PACKED",)]
 
 
 def test_days_are_told_in_order() -> None:

@@ -90,7 +90,7 @@ def write(
         return Outcome(day, (), plan.merged, 0)
     path = folder / f"{uuid4().hex}.parquet"
     rows = _rows_sql(new, merged, compared if has_copies else "")
-    copy_sorted(connection, rows, tuple(names), path, count=due[0], has_copies=has_copies)
+    copy_sorted(connection, rows, tuple(names), path, has_copies=has_copies)
     paths = _split(connection, path, tuple(names))
     files = [described(connection, day, path, tuple(names), plan.unchecked, suffix) for path in paths]
     found = _one(connection, f"SELECT {CHECK} FROM {parquet_sql([str(path) for path in paths])}")
@@ -160,7 +160,7 @@ def _split(connection: Any, path: Path, names: tuple[str, ...]) -> list[Path]:
         part = path.with_name(f"{path.stem}-{len(paths)}.parquet")
         source = f"read_parquet({text_sql(str(path))}, file_row_number = true, hive_partitioning = false)"
         where = f"file_row_number >= {start} AND file_row_number < {start + step}"
-        copy(connection, f"SELECT {names_sql(names)} FROM {source} WHERE {where}", part, step)
+        copy(connection, f"SELECT {names_sql(names)} FROM {source} WHERE {where}", part)
         paths.append(part)
     path.unlink()
     return paths

@@ -152,7 +152,7 @@ def _written(place: _Place, date: str, file: File, rows: str) -> day.Written | N
     if not due[0]:
         return None
     path = place.work / f"{uuid4().hex}.parquet"
-    copy(place.connection, f"SELECT {names_sql(names)} FROM {rows}", path, due[0])
+    copy(place.connection, f"SELECT {names_sql(names)} FROM {rows}", path)
     if _one(place.connection, f"SELECT {day.CHECK} FROM {parquet_sql([str(path)])}") != due:
         raise HeadraceError(
             f"What was to be left of {file.key} is not what was written.",

@@ -8,19 +8,14 @@ from headrace.archive import columns
 from headrace.archive.columns import names_sql, text_sql
 
 ROW_GROUP = 122_880
-# More values of a column than these, in a row group, get no dictionary: DuckDB would make one of up to a fifth of the
-# rows, and places in a large one take more room than differences do.
-DICTIONARY = 3_000
 LAST_DAY = "9999-12-31"
 
 
-def copy_sorted(
-    connection: Any, rows: str, names: Sequence[str], path: Path, *, count: int = 0, has_copies: bool = True
-) -> None:
+def copy_sorted(connection: Any, rows: str, names: Sequence[str], path: Path, *, has_copies: bool = True) -> None:
     """Write the columns `names` of rows to a Parquet file in the order of identities, of each identity the first.
 
     First is the lowest `PART`, a column of `rows` as the others are, then who arrived first. Where it is known that no
-    identity has copies, this costs less. `count` is how many rows there will be, where that is known.
+    identity has copies, this costs less.
     """
     # Texts are dear to sort by: devices are put in order once, and rows by their places in it.
     connection.execute(
@@ -31,12 +26,12 @@ def copy_sorted(
     rows = f"(SELECT * FROM {rows} JOIN devices USING (device_id))"
     listed, order = names_sql(names), f"{columns.PLACE}, time, id"
     if not has_copies:
-        copy(connection, f"SELECT {listed} FROM {rows} ORDER BY {order}", path, count)
+        copy(connection, f"SELECT {listed} FROM {rows} ORDER BY {order}", path)
         return
     ordered = f"FROM {rows} ORDER BY {order}, {columns.PART}, arrived_at, number"
     again = " AND ".join(f"{name} = lag({name}) OVER ()" for name in columns.IDENTITY)
     marked = f"SELECT *, ({again}) IS TRUE AS {columns.REPEATED} FROM ({ordered})"
-    copy(connection, f"SELECT {listed} FROM ({marked}) WHERE NOT {columns.REPEATED}", path, count)
+    copy(connection, f"SELECT {listed} FROM ({marked}) WHERE NOT {columns.REPEATED}", path)
 
 
 def days_of(connection: Any, table: str) -> list[str]:
@@ -52,11 +47,9 @@ def on_day_sql(day: str) -> str:
     return f"time >= {start}" if day == LAST_DAY else f"time >= {start} AND time < {start} + INTERVAL 1 DAY"
 
 
-def copy(connection: Any, select: str, path: Path, count: int = 0) -> None:
-    """Write what a SELECT gives to a Parquet file, in its order; `count` is how many rows, where that is known."""
-    dictionary = f", DICTIONARY_SIZE_LIMIT {DICTIONARY}" if count > 5 * DICTIONARY else ""
+def copy(connection: Any, select: str, path: Path) -> None:
+    """Write what a SELECT gives to a Parquet file, in its order."""
     connection.execute(
         f"COPY ({select}) TO {text_sql(str(path))} "
-        f"(FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v2, ROW_GROUP_SIZE {ROW_GROUP}, WRITE_BLOOM_FILTER false"
-        f"{dictionary})"
+        f"(FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v2, ROW_GROUP_SIZE {ROW_GROUP}, WRITE_BLOOM_FILTER false)"
     )
