@@ -104,7 +104,7 @@ def test_sent_twice_with_kills_every_hour_is_as_in_one_sending(few: Path, tmp_pa
         manifest = bucket.path(f"catalogue/dt={day}.json")
         manifest.rename(manifest.with_suffix(".away"))
         status = running.status(verify=True)
-        assert [each["kind"] for each in status["differences"]] == ["in no manifest"]
+        assert {each["kind"] for each in status["differences"]} == {"in no manifest"}  # replaced ones, too
         manifest.with_suffix(".away").rename(manifest)
         (gone,) = catalogue.of(bucket, running.data / "archive").manifest(day).files
         bucket.path(gone.key).unlink()
