@@ -5,8 +5,8 @@ import json
 import re
 import resource
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 import uvloop
@@ -15,6 +15,7 @@ from headrace.errors import UsageError
 from headrace.gateway import http
 from headrace.supervisor import listener
 from headrace.wire import Request, Response
+from support import http_serving
 
 
 async def echo(request: Request) -> Response:
@@ -73,23 +74,10 @@ class Plain:
         raise error
 
 
-@asynccontextmanager
-async def serving(
+def serving(
     handler: Callable[[Request], Awaitable[Response]] = echo, limits: http.Limits | None = None
-) -> AsyncIterator[tuple[http.HttpServer, Open]]:
-    server = await http.start(Plain(handler), listener.listen("127.0.0.1", 0), limits)
-    clients: list[Client] = []
-
-    async def connect() -> Client:
-        clients.append(Client(*await asyncio.open_connection("127.0.0.1", server.port)))
-        return clients[-1]
-
-    try:
-        yield server, connect
-    finally:
-        for client in clients:
-            client.writer.close()
-        await server.stop(1.0)
+) -> AbstractAsyncContextManager[tuple[http.HttpServer, Open]]:
+    return http_serving.serving(Client, Plain(handler), limits)
 
 
 def run(body: Callable[[], Awaitable[None]]) -> None:

@@ -5,8 +5,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -25,8 +24,8 @@ from h2.events import (
 )
 
 from headrace.gateway import http, http2
-from headrace.supervisor import listener
 from headrace.wire import Reply, Request, Response
+from support.http_serving import serving
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 Handler = Callable[[Request], Awaitable[Response]]
@@ -177,24 +176,8 @@ def serve(
 ) -> None:
     """Run `body` with a server and what opens a connection to it."""
 
-    @asynccontextmanager
-    async def serving() -> AsyncIterator[tuple[http.HttpServer, Open]]:
-        server = await http.start(Plain(handler), listener.listen("127.0.0.1", 0), limits)
-        clients: list[Client] = []
-
-        async def connect() -> Client:
-            clients.append(Client(*await asyncio.open_connection("127.0.0.1", server.port)))
-            return clients[-1]
-
-        try:
-            yield server, connect
-        finally:
-            for client in clients:
-                client.writer.close()
-            await server.stop(1.0)
-
     async def main() -> None:
-        async with serving() as (server, connect):
+        async with serving(Client, Plain(handler), limits) as (server, connect):
             await body(server, connect)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -8,7 +8,8 @@ import pytest
 
 from headrace.errors import DataDirectoryError, StorageError, Throttled, UsageError
 from headrace.stream import board, catalog, segment
-from headrace.stream.log import Appended, Entry, Log
+from headrace.stream.group import Appended
+from headrace.stream.log import Entry, Log
 from headrace.stream.reader import Reader
 from support.faulty_disk import FaultyDisk
 from support.loop import in_loop

@@ -10,13 +10,12 @@ and makes its answer ready while the disk works.
 import asyncio
 import contextlib
 import itertools
-import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from headrace import clock
 from headrace.disk import DISK, Disk, OsFile, locked, make_folder, storage_error
@@ -24,40 +23,18 @@ from headrace.errors import HeadraceError, StorageError, Throttled, UsageError
 from headrace.stream import aio, recovery, segment
 from headrace.stream.board import FILE as BOARD_FILE
 from headrace.stream.board import Board
+from headrace.stream.group import Appended, Future, Group, One, Waiter
 from headrace.stream.segment import Damage, Part
 from headrace.stream.writer import Writer, Written, segment_bases, segment_path
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_AGE_MS = 3_600_000
-GATHER_BYTES = (
-    16 * 1024
-)  # a group below that waits for who answers at the same moment: a sync costs as much as six puts
+GATHER_BYTES = 16 * 1024  # how large a group gets by waiting for more: a sync costs as much as half a dozen puts
 PENDING_BYTES_MAX = 128 * 1024 * 1024  # of appends that wait for the disk
 
 Entry = tuple[int, bytes, bytes]  # shard, partition key (UTF-8), data
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
 _new = tuple.__new__  # makes a NamedTuple from a tuple at half the cost of calling it
-
-
-class Appended(NamedTuple):
-    """An acknowledged append: per shard the number of its first record there, and when records arrived there.
-
-    An append's records of one shard have dense numbers, in the order they were given. `arrival_ms` may have further
-    shards.
-    """
-
-    first_number: dict[int, int]
-    arrival_ms: dict[int, int]
-
-    def numbers(self, shards: Iterable[int]) -> list[int]:
-        """Return the number of every record, given the append's shards in order."""
-        following = dict(self.first_number)
-        numbers = []
-        for shard in shards:
-            numbers.append(following[shard])
-            following[shard] += 1
-        return numbers
 
 
 class Removed(NamedTuple):
@@ -82,40 +59,6 @@ class Stats:
     puts: int = 0
     failed_puts: int = 0
     throttled: int = 0
-
-
-class Waiter(Protocol):
-    """Who waits for an append."""
-
-    def numbered(self, appended: Appended) -> None:
-        """Be told where the records are, while they are synced: to make an answer ready, and not to give it yet."""
-
-    def durable(self) -> None:
-        """Be told that they are on the medium."""
-
-    def refused(self, error: Exception) -> None:
-        """Be told that the disk refused them, with StorageError: none of them counts."""
-
-
-class One(Protocol):
-    """Who waits for the append of one record: a `Waiter` that is told its number and arrival."""
-
-    def numbered(self, number: int, arrival_ms: int) -> None:
-        """As a Waiter's."""
-
-    def durable(self) -> None:
-        """As a Waiter's."""
-
-    def refused(self, error: Exception) -> None:
-        """As a Waiter's."""
-
-
-@dataclass
-class _Group:
-    parts: dict[int, Part] = field(default_factory=dict)
-    bytes: int = 0
-    waiting: list[tuple[Waiter, dict[int, int]]] = field(default_factory=list)  # each with its place per shard
-    ones: list[tuple[One, int, int]] = field(default_factory=list)  # each with its shard and its place there
 
 
 class Log:
@@ -146,7 +89,7 @@ class Log:
         self._held = held
         self._now_ms = now_ms
         self._pending_bytes_max = pending_bytes_max
-        self._group = _Group()
+        self._group = Group()
         self._waiting_bytes = 0
         self._busy = False  # with a group
         self._kernel: aio.KernelSync | None = None
@@ -223,7 +166,7 @@ class Log:
 
     def appended(self, parts: dict[int, Part]) -> asyncio.Future[Appended]:
         """Append records that are sorted by shard already; the future's value says where. See `append_parts`."""
-        waiter = _Future(asyncio.get_running_loop().create_future())
+        waiter = Future(asyncio.get_running_loop().create_future())
         self.append_parts(parts, waiter)
         return waiter.future
 
@@ -288,7 +231,7 @@ class Log:
 
     # -- grouping, on the event loop
 
-    def _admit(self, size: int) -> _Group:
+    def _admit(self, size: int) -> Group:
         """Return the group that so many bytes join, which is written soon. Raises if they can't be taken now."""
         if self._closed:
             raise StorageError(f"The log in {self._folder} is closed.", "The backend is stopping; try again.")
@@ -338,7 +281,7 @@ class Log:
 
     def _write(self, loop: asyncio.AbstractEventLoop, now_ms: int, error: BaseException | None = None) -> None:
         """Write the group that has formed, and begin its sync; `error` is why it can't be."""
-        group, self._group = self._group, _Group()
+        group, self._group = self._group, Group()
         try:
             if error is not None:
                 raise error
@@ -347,7 +290,7 @@ class Log:
         except Exception as failure:
             self._finish(loop, group, None, failure)
         else:
-            _number(group, written)  # while the disk works
+            group.number(written)  # while the disk works
 
     def _sync(self, loop: asyncio.AbstractEventLoop, done: Callable[[OSError | None], None]) -> None:
         file = self._writer.file
@@ -368,7 +311,7 @@ class Log:
             self._kernel = aio.KernelSync(loop)
         return self._kernel
 
-    def _synced(self, loop: asyncio.AbstractEventLoop, group: _Group, written: Written, error: OSError | None) -> None:
+    def _synced(self, loop: asyncio.AbstractEventLoop, group: Group, written: Written, error: OSError | None) -> None:
         if error is not None and not self._by_thread and aio.is_unknown(error):
             self._by_thread = True
             self._sync(loop, lambda error: self._synced(loop, group, written, error))
@@ -381,7 +324,7 @@ class Log:
             self._finish(loop, group, written, None)
 
     def _finish(
-        self, loop: asyncio.AbstractEventLoop, group: _Group, written: Written | None, error: Exception | None
+        self, loop: asyncio.AbstractEventLoop, group: Group, written: Written | None, error: Exception | None
     ) -> None:
         self._busy = False
         self._waiting_bytes -= group.bytes
@@ -495,40 +438,6 @@ def _remove_all(folder: Path, disk: Disk) -> None:
         disk.remove(segment_path(folder, base))
     disk.remove(folder / BOARD_FILE)
     disk.sync_folder(folder)
-
-
-def _number(group: _Group, written: Written) -> None:
-    """Tell those who wait for a group where their records are; who fails at that fails when it is to answer, too."""
-    first, arrival_ms = written.first_number, written.arrival_ms
-    for waiter, places in group.waiting:
-        for shard in places:
-            places[shard] += first[shard]
-        try:
-            waiter.numbered(_new(Appended, (places, arrival_ms)))
-        except Exception:
-            _log.exception("An answer can't be made")
-    for one, shard, place in group.ones:
-        try:
-            one.numbered(first[shard] + place, arrival_ms[shard])
-        except Exception:
-            _log.exception("An answer can't be made")
-
-
-class _Future:
-    """Waits for an append on a future's behalf."""
-
-    def __init__(self, future: asyncio.Future[Appended]) -> None:
-        self.future = future
-        self._appended: Appended
-
-    def numbered(self, appended: Appended) -> None:
-        self._appended = appended
-
-    def durable(self) -> None:
-        _resolve(self.future, self._appended)
-
-    def refused(self, error: Exception) -> None:
-        _fail(self.future, error)
 
 
 def _failure_of(call: Callable[[], None]) -> OSError | None:

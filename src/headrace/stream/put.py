@@ -17,7 +17,7 @@ from headrace import cbor
 from headrace.errors import StorageError, Throttled, UsageError
 from headrace.record import parse_sequence_number, sequence_base
 from headrace.shapes import ERRORS_MAX
-from headrace.stream.log import Appended
+from headrace.stream.group import Appended
 from headrace.stream.segment import Part
 from headrace.stream.streams import LiveStream, Streams
 from headrace.system import ACCOUNT
