@@ -146,5 +146,10 @@ class Layout:
 
 
 def endpoint(flag: str | None = None) -> str:
-    """Return the backend's URL: the flag, else HEADRACE_ENDPOINT, else the default; no trailing slash."""
-    return (flag or os.environ.get("HEADRACE_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+    """Return the backend's URL, no trailing slash.
+
+    The flag, else HEADRACE_ENDPOINT, else the port that `headrace up` takes from HEADRACE_PORT, else the default.
+    """
+    port = os.environ.get("HEADRACE_PORT")
+    here = f"http://127.0.0.1:{port}" if port else DEFAULT_ENDPOINT
+    return (flag or os.environ.get("HEADRACE_ENDPOINT") or here).rstrip("/")

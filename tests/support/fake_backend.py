@@ -42,6 +42,9 @@ class FakeBackend:
         target = headers.get("x-amz-target", "")
         if target:
             return self._kinesis(target.rpartition(".")[2], json.loads(body))
+        if path == "/2015-03-31/functions":
+            listed = [{"FunctionName": name} for name in self.functions]
+            return Answer(200, json.dumps({"Functions": listed}).encode())
         if path.startswith("/2015-03-31/functions/"):
             return self._invoke(unquote(path.split("/")[3]), headers, body)
         if path == "/_headrace/status":

@@ -76,6 +76,9 @@ def test_the_innermost_endpoint_wins(fake: FakeBackend) -> None:
     assert run("--endpoint", NOBODY, "status", "--endpoint", fake.url).exit_code == 0
     assert run("--endpoint", fake.url, "status", "--endpoint", NOBODY).exit_code == 1
     assert run("archive", "--endpoint", fake.url, "list").stderr.startswith("headrace: nothing here")
+    port = fake.url.rpartition(":")[2]
+    assert run("status", env={"HEADRACE_PORT": port}).exit_code == 0, "as `headrace up` takes it"
+    assert run("status", env={"HEADRACE_PORT": port, "HEADRACE_ENDPOINT": NOBODY}).exit_code == 1
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:4566", "ftp://x", "http://", "http://x:y", "http://[::1"])
@@ -109,6 +112,7 @@ def test_env_exports_keys_only_where_there_are_none() -> None:
         "export AWS_SECRET_ACCESS_KEY=headrace",
         "export HEADRACE_ENDPOINT=http://h:1",
     ]
+    assert "export AWS_ENDPOINT_URL=http://127.0.0.1:4577" in run("env", env={"HEADRACE_PORT": "4577"}).stdout
     for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
         found = json.loads(run("env", "--json", env={name: "mine"}).stdout)
         assert found["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566" and "AWS_SECRET_ACCESS_KEY" not in found
@@ -361,6 +365,7 @@ def test_a_function_error_is_printed_and_exits_with_1(fake: FakeBackend, ask: An
     assert "f failed: ValueError: no" in result.stderr
     result = ask("invoke", "g")
     assert result.exit_code == 1 and "Function not found: g" in result.stderr
+    assert "Functions there are: f." in result.stderr
     assert ask("invoke", "f", "--payload", "{").exit_code == 2
 
 

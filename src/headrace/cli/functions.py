@@ -48,6 +48,13 @@ def invoke(
     )
 
 
+def names(backend: Backend) -> list[str]:
+    """Return what functions there are."""
+    with backend.errors():
+        pages = backend.client("lambda").get_paginator("list_functions").paginate()
+        return [each["FunctionName"] for page in pages for each in page["Functions"]]
+
+
 def function_error(function: str, payload: bytes) -> HeadraceError:
     """Return the error for a function that failed: its error type and message in one line."""
     kind, message = "an error", ""

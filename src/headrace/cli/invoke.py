@@ -4,10 +4,11 @@ import click
 
 from headrace.cli import completion
 from headrace.cli.backend import Backend
-from headrace.cli.functions import function_error, invoke
+from headrace.cli.functions import function_error, invoke, names
 from headrace.cli.options import with_backend
 from headrace.cli.output import note, print_raw
 from headrace.cli.payload import json_text
+from headrace.errors import NotFound
 
 
 @click.command("invoke")
@@ -21,9 +22,11 @@ from headrace.cli.payload import json_text
 @with_backend
 def invoke_command(backend: Backend, function: str, payload: str, event: bool, log: bool) -> None:
     """Call FUNCTION and print its answer, which is JSON."""
-    answer = invoke(
-        backend, function, json_text(payload), kind="Event" if event else "RequestResponse", log=log and not event
-    )
+    kind = "Event" if event else "RequestResponse"
+    try:
+        answer = invoke(backend, function, json_text(payload), kind=kind, log=log and not event)
+    except NotFound as error:
+        raise NotFound(error.problem, f"Functions there are: {', '.join(names(backend)) or 'none'}.") from error
     if answer.log:
         click.echo(answer.log.rstrip("\n"), err=True)
     if event:

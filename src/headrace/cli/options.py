@@ -29,7 +29,7 @@ def endpoint_option(command: Callable[P, R]) -> Callable[P, R]:
         metavar="URL",
         expose_value=False,
         callback=_remember,
-        help="The backend's address (HEADRACE_ENDPOINT, else http://127.0.0.1:4566).",
+        help="The backend's address (HEADRACE_ENDPOINT, else http://127.0.0.1: and HEADRACE_PORT, or 4566).",
     )(command)
 
 
