@@ -194,8 +194,8 @@ def test_a_tenants_bill_is_an_item_and_a_page(running: Backend, tmp_path: Path) 
 
 def test_what_can_not_be_closed_is_told(running: Backend) -> None:
     this = f"{datetime.now(UTC):%Y-%m}"
-    for month, code, problem in ((this, 1, f"{this} has not ended"), ("2014-2", 2, "'2014-2' is no month")):
+    for month, problem in ((this, f"{this} has not ended"), ("2014-2", "'2014-2' is no month")):
         result = running.cli("bills", "close", month, check=False)
-        assert result.returncode == code and result.stderr.startswith(f"headrace: {problem}")
+        assert result.returncode == 2 and result.stderr.startswith(f"headrace: {problem}")
     result = running.cli("bills", "show", "--month", this, "--tenant", "' OR 1=1 --", check=False)
     assert result.returncode == 1 and "has no bill" in result.stderr

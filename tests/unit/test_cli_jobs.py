@@ -122,13 +122,15 @@ def test_a_failed_run_is_shown_with_what_to_do(jobs: Jobs) -> None:
     [
         (("run", "huorly"), 1, "There is no job 'huorly'"),
         (("run", "hourly", "--engine", "hive"), 2, "duckdb"),
-        (("run", "hourly", "--from", "yesterday"), 1, "2026-01-31"),
-        (("run", "hourly", "--from", "2026-01-02", "--to", "2026-01-02"), 1, "there is no day"),
+        (("run", "hourly", "--from", "yesterday"), 2, "2026-01-31"),
+        (("run", "hourly", "--from", "2026-01-02", "--to", "2026-01-02"), 2, "there is no day"),
         (("run", "hourly", "--parameter", "x"), 2, "gap_s=900"),
-        (("run", "compact", "--engine", "spark"), 1, "compact is no report: it takes no engine"),
-        (("run", "compact", "--from", "2026-01-01"), 1, "it takes no from"),
-        (("run", "load", "--parameter", "x=1"), 1, "it takes no parameters"),
-        (("run", "bills", "--to", "2026-01-01"), 1, "it takes no to"),
+        (("run", "compact", "--engine", "spark"), 2, "compact is no report: it takes no engine"),
+        (("run", "compact", "--from", "2026-01-01"), 2, "it takes no from"),
+        (("run", "load", "--parameter", "x=1"), 2, "it takes no parameters"),
+        (("run", "bills", "--to", "2026-01-01"), 2, "it takes no to"),
+        (("run", "bills", "--parameter", "close=2999-01"), 2, "2999-01 has not ended"),
+        (("run", "bills", "--parameter", "close=2026-13"), 2, "'2026-13' is no month"),
         (("show", "hourly-1"), 1, "There is no run"),
         (("cancel", "compact"), 1, "There is no run"),
         (("logs", "nothing"), 1, "There is no run"),
@@ -138,6 +140,7 @@ def test_what_is_wrong_is_told(jobs: Jobs, arguments: tuple[str, ...], code: int
     result = jobs.cli(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert says in result.stderr
+    assert jobs.server.runs(None, 10) == [], "what is refused is no run"
 
 
 def test_a_second_run_is_refused_while_one_has_not_ended(jobs: Jobs) -> None:

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, date, datetime, timedelta
 
-from headrace.clock import EPOCH
+from headrace.clock import EPOCH, rfc3339_ms
 from headrace.errors import UsageError
 
 _MONTH = re.compile(r"(\d{4})-(\d\d)", re.ASCII)
@@ -35,6 +35,15 @@ def following(month: date) -> date:
     if (month.year, month.month) == (date.max.year, 12):
         return date.max
     return (month.replace(day=1) + timedelta(days=31)).replace(day=1)
+
+
+def check_ended(month: date, now_ms: int) -> None:
+    """Raise UsageError where a month has not ended: what it comes to is not known."""
+    if (end_ms := ends_ms(month)) > now_ms:
+        raise UsageError(
+            f"{text(month)} has not ended: it does at {rfc3339_ms(end_ms)}.",
+            f"Until then its bill is provisional: headrace bills show --month {text(month)}",
+        )
 
 
 def ends_ms(month: date) -> int:

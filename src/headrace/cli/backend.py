@@ -158,7 +158,8 @@ def _answer_error(url: str, status: int, body: bytes) -> HeadraceError:
     with contextlib.suppress(ValueError):
         answer = json.loads(body)
         if isinstance(answer, dict) and isinstance(answer.get("message"), str):
-            return _ERRORS.get(status, HeadraceError)(answer["message"], str(answer.get("hint") or ""))
+            kind = UsageError if answer.get("error") == "usage" else _ERRORS.get(status, HeadraceError)
+            return kind(answer["message"], str(answer.get("hint") or ""))
     return HeadraceError(
         f"{url} answered with HTTP status {status} and no reason.",
         "Is it a Headrace backend of this version? Check --endpoint / HEADRACE_ENDPOINT.",

@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
-from headrace import rpc
+from headrace import clock, rpc
+from headrace.billing import month
 from headrace.errors import NotFound, UsageError
 from headrace.jobs.run import Asked
 from headrace.system import BILLS, COMPACT, LOAD
@@ -83,6 +84,8 @@ def _asked(job: str, found: _Body) -> Asked:
     refused = [name for name, value in given.items() if value and name not in _TAKES.get(job, given)]
     if refused:
         raise UsageError(f"{job} is no report: it takes no {refused[0]}.", f"Write: headrace jobs run {job}")
+    if job == BILLS and "close" in found.parameters:  # else a run would be there that has failed
+        month.check_ended(month.parse(str(found.parameters["close"])), clock.now_ms())
     first, end = _day("from", found.start), _day("to", found.end)
     last = end - timedelta(days=1) if end else None
     if first and last and last < first:

@@ -101,11 +101,7 @@ def check_closable(site: Site, month: date, book: Book) -> None:
     """Raise an error where a month can't be closed: it has not ended, nobody is billed, or the clock may be wrong."""
     if not site.is_believed():
         raise ClockInDoubt("The clock may be wrong, so no month is closed by it.", "See: headrace status")
-    if (end_ms := months.ends_ms(month)) > site.now_ms():
-        raise UsageError(
-            f"{months.text(month)} has not ended: it does at {clock.rfc3339_ms(end_ms)}.",
-            f"Until then its bill is provisional: headrace bills show --month {months.text(month)}",
-        )
+    months.check_ended(month, site.now_ms())
     if not book.tenants.assignments:
         raise UsageError(
             "There are no tenants, so there is nothing to bill.", "Write reports/tariffs.csv and reports/tenants.csv."
