@@ -8,6 +8,13 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
+# Compiled by hatch_build.py, which uv doesn't let speak: what could not be compiled is told here.
+EXTENSIONS := $(shell find src -name '*.pyx')
+BUILD := pyproject.toml hatch_build.py $(EXTENSIONS)
+define tell
+@for each in $(EXTENSIONS:.pyx=); do ls $$each.*.so >/dev/null 2>&1 || \
+	echo "$$each.pyx is not compiled (no C compiler, or no Python.h?): all works without it, slower"; done
+endef
 # Many tests wait more than they compute: twice as many workers as processors.
 WAITING := $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
 
@@ -47,19 +54,23 @@ wheel: .venv/.dev ## build the wheel into dist/
 
 clean: ## remove everything that the targets made, but no data
 	rm -rf .venv .uv .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src -name '*.so' -delete
 
 $(UV):
 	$(PYTHON) -m venv .uv
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-.venv/.run: $(UV) uv.lock pyproject.toml
+.venv/.run: $(UV) uv.lock $(BUILD)
 	$(UV) sync --frozen --no-dev --inexact --quiet
+	$(tell)
 	@touch $@
 
-.venv/.dev: $(UV) uv.lock pyproject.toml
+.venv/.dev: $(UV) uv.lock $(BUILD)
 	$(UV) sync --frozen --quiet
+	$(tell)
 	@touch $@ .venv/.run
 
-.venv/.bench: $(UV) uv.lock pyproject.toml
+.venv/.bench: $(UV) uv.lock $(BUILD)
 	$(UV) sync --frozen --group bench --quiet
+	$(tell)
 	@touch $@ .venv/.dev .venv/.run

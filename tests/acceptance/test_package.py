@@ -91,6 +91,7 @@ def test_the_environment_of_jobs_is_the_same_every_time_and_has_headrace_in_it(t
         assert found is not None and int.from_bytes(found.read(20)[18:20], "little") == _AARCH64
     assert {"headrace/__init__.py", "headrace/archive/compaction.py"} <= names
     assert "cpython-311" in library and not [name for name in names if "__pycache__" in name]
+    assert not [name for name in names if name.startswith("headrace/") and name.endswith((".so", ".pyx"))]
     entry.write_text("print(2)\n")
     assert environment.jobs(ROOT / "reports", entry, ("msgspec",))[0] != prefix
 

@@ -49,10 +49,11 @@ def test_what_is_for_type_checkers_or_one_machine_alone_is_left_out() -> None:
     assert not found.outside & {"rocksdict", "httptools", "duckdb", "uvloop"}
 
 
-def test_of_site_packages_headrace_alone_is_followed(tmp_path: Path) -> None:
+def test_of_site_packages_headrace_alone_is_followed_and_nothing_compiled_is_taken(tmp_path: Path) -> None:
     installed = write(tmp_path / "site-packages", other="import numpy")
-    write(installed / "headrace", connect="import other")
-    (installed / "headrace" / "__init__.py").touch()
+    write(installed / "headrace", connect="import other\nfrom headrace import native")
+    for name in ("__init__.py", "native.pyx", "native.so"):
+        (installed / "headrace" / name).touch()
     found = closure(["main"], write(tmp_path / "code", main="from headrace import connect\nimport other"), installed)
     assert set(found.files) == {"main.py", "headrace/__init__.py", "headrace/connect.py"}
     assert found.outside == {"other"}

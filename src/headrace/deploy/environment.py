@@ -18,7 +18,7 @@ from headrace.deploy.wheels import Target
 from headrace.errors import UsageError
 
 NODE = Target("3.11", "arm64", "2_28")  # a node's Python and processor
-_LEFT_OUT = ("__pycache__",)
+_LEFT_OUT = (".pyc", ".pyx", ".so")  # compiled for this machine, which a node need not be like
 
 
 class Artifact(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ def _own() -> dict[str, Path]:
     """Return the files of Headrace itself."""
     root = Path(str(files("headrace")))
     found = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
-    return {place: path for place, path in found.items() if not any(each in place for each in _LEFT_OUT)}
+    return {place: path for place, path in found.items() if path.suffix not in _LEFT_OUT}
 
 
 def _reports(folder: Path) -> dict[str, Path]:
