@@ -1,6 +1,7 @@
 import json
 import os
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 
 import duckdb
@@ -234,9 +235,12 @@ def test_a_file_of_another_size_is_not_merged(archive: Archive) -> None:
     assert key in caught.value.problem and "backup" in caught.value.hint
 
 
-def test_a_damaged_file_is_named_and_the_rest_goes_on(archive: Archive) -> None:
+@pytest.mark.parametrize("has_digest", [True, False])
+def test_a_damaged_file_is_named_and_the_rest_goes_on(archive: Archive, *, has_digest: bool) -> None:
     archive.put(*events(range(3)))
     archive.compact()
+    if not has_digest:
+        archive.forget_digests()
     (key,) = archive.files()
     body = archive.bucket.get(key)
     archive.bucket.path(key).write_bytes(b"PAR1" + bytes(len(body) - 8) + b"PAR1")
@@ -251,6 +255,41 @@ def test_a_damaged_file_is_named_and_the_rest_goes_on(archive: Archive) -> None:
     assert archive.compact().problems == []
     assert len(archive.catalogue.manifest("2026-07-01").files) == 1
     assert archive.identities() == expected(*sent, *events(range(12)))
+
+
+def test_a_file_with_a_flipped_bit_is_named_and_merged_once_it_is_put_back(archive: Archive) -> None:
+    archive.put(*events(range(30)))
+    archive.compact()
+    (key,) = archive.files()
+    body = archive.flip(key)
+    flipped = archive.bucket.get(key)
+    archive.put(*events(range(25, 35)))
+    (problem,) = archive.compact().problems
+    assert problem.startswith(f"{key}: is damaged\n") and "backup" in problem
+    assert archive.bucket.get(key) == flipped and len(archive.files()) == 2
+    archive.bucket.path(key).write_bytes(body)
+    assert archive.identities() == expected(*events(range(35)))
+    archive.put(*events(range(40)))
+    assert archive.compact().problems == []
+    assert archive.identities() == expected(*events(range(40)))
+    check_digests(archive)
+    assert len(archive.catalogue.manifest("2026-07-01").files) == 1
+
+
+def check_digests(archive: Archive, day: str = "2026-07-01") -> None:
+    for file in archive.catalogue.manifest(day).files:
+        assert file.sha256 == sha256(archive.bucket.get(file.key)).hexdigest()
+
+
+def test_a_day_of_before_files_had_digests_is_read_and_merged(archive: Archive) -> None:
+    archive.put(*events(range(9)))
+    archive.compact()
+    archive.forget_digests()
+    assert archive.identities() == expected(*events(range(9)))
+    archive.put(*events(range(12)))
+    assert archive.compact().problems == []
+    assert archive.identities() == expected(*events(range(12)))
+    check_digests(archive)
 
 
 def test_a_cold_raw_object_is_named_and_the_rest_goes_on(archive: Archive) -> None:

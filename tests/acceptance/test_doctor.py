@@ -13,6 +13,7 @@ import pytest
 
 from headrace import cold_folder, disk
 from headrace.archive import erasures, transitions
+from headrace.archive.base import Restore
 from headrace.archive.erasures import Erasure
 from headrace.archive.lifecycle_log import LifecycleLog, Line
 from headrace.archive.local import LocalBucket
@@ -332,10 +333,13 @@ def test_an_erase_that_has_not_ended_is_told(data: Path) -> None:
     assert "can't be read" in findings(data)[0] and run("doctor", "--data", data).exit_code == 1
 
 
-def test_compacted_files_that_are_missing_cut_short_or_damaged_are_told(data: Path) -> None:
+@pytest.mark.parametrize("has_digests", [True, False])
+def test_compacted_files_that_are_missing_cut_short_or_damaged_are_told(data: Path, *, has_digests: bool) -> None:
     archive = Archive(data)
     archive.put(*events(range(9)), *events(range(9), day=2))
     archive.compact()
+    if not has_digests:
+        archive.forget_digests()
     bucket, (first, second) = archive.bucket, archive.files()
     bodies = {key: bucket.get(key) for key in (first, second)}
     assert findings(data) == []
@@ -352,6 +356,28 @@ def test_compacted_files_that_are_missing_cut_short_or_damaged_are_told(data: Pa
     assert findings(data) == []
     bucket.put("catalogue/dt=2026-07-01.json", b"{")
     assert "catalogue/dt=2026-07-01.json" in findings(data)[0]
+
+
+def test_a_compacted_file_with_a_flipped_bit_is_told_warm_and_cold(data: Path, tmp_path: Path) -> None:
+    archive = Archive(data)
+    archive.put(*events(range(30)))
+    archive.compact()
+    cold_folder.choose(Layout(data).buckets, tmp_path / "cold")
+    bucket, (key,) = archive.bucket, archive.files()
+    told = [f"archive: 1 compacted files of archive are damaged: {key} first."]
+    body = archive.flip(key)
+    assert findings(data) == told
+    assert transitions.transition(bucket, bucket.find(key), "GLACIER")
+    assert findings(data) == told, "it was damaged when it was moved there"
+    bucket.path(key).write_bytes(body)
+    assert findings(data) == []
+    assert transitions.transition(bucket, bucket.find(key), "GLACIER")
+    assert findings(data) == []
+    bucket.restores.change({("archive", key): Restore("Standard", 0, 10**15)})
+    assert transitions.bring_restored(bucket, 1) == [] and findings(data) == []
+    copy = Path(bucket.location(key))
+    copy.write_bytes(body[:-9] + b"x" + body[-8:])
+    assert findings(data) == told
 
 
 def test_compacted_files_that_no_manifest_names_are_told(data: Path) -> None:

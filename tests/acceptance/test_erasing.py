@@ -30,7 +30,7 @@ def erase(archive: Archive, device: str = GONE, before_ms: int = LATER_MS) -> er
     """Do what an erase does to the archive."""
     erasure = erasures.begin(archive.bucket, device, before_ms * 1000)
     done = erasing.erase(archive.bucket, archive.folder, erasure, wait_s=0.1)
-    erasures.write(archive.bucket, Erasure(device, before_ms * 1000, tuple(done.cold), finished=True))
+    erasures.write(archive.bucket, Erasure(device, before_ms * 1000, (*done.cold, *done.damaged), finished=True))
     return done
 
 
@@ -141,6 +141,26 @@ def test_devices_of_odd_names(archive: Archive, device: str) -> None:
     archive.put(*mine[1:])
     erase(archive, device)
     assert archive.identities() == expected(*events([3, 4]))
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_damaged_file_is_told_left_and_hidden(archive: Archive, *, missing: bool) -> None:
+    sent = [*events(range(30)), *events(range(6), day=2)]
+    archive.put(*sent)
+    archive.compact()
+    key = archive.files()[0]
+    body = archive.flip(key)
+    if missing:
+        archive.bucket.delete(key)
+    (problem,) = erase(archive).problems
+    assert key in problem and "backup" in problem
+    assert Sources(archive.bucket, archive.catalogue, None).cut == {key}, "the warehouse doesn't load it"
+    archive.bucket.path(key).write_bytes(body)
+    assert archive.identities() == others(*sent), "it is there, and not shown"
+    done = erase(archive)
+    assert (done.problems, done.files, done.events) == ([], 1, 10)
+    assert Sources(archive.bucket, archive.catalogue, None).cut == set()
+    assert archive.identities() == others(*sent)
 
 
 def test_a_damaged_raw_object_is_told(archive: Archive, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """An archive in a folder, as tests fill, compact and read it."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -60,6 +61,26 @@ class Archive:
 
     def files(self, prefix: str = "events/") -> list[str]:
         return [info.key for info in self.bucket.list(prefix)]
+
+    def forget_digests(self, day: str = "2026-07-01") -> None:
+        """Make a day's manifest what it was before files had digests."""
+        key = f"catalogue/dt={day}.json"
+        manifest = json.loads(self.bucket.get(key))
+        for file in manifest["files"]:
+            del file["sha256"]
+        self.bucket.put(key, json.dumps(manifest).encode())
+
+    def flip(self, key: str) -> bytes:
+        """Change a bit of a compacted file so that engines read another value; return the bytes as they were."""
+        path, body = self.bucket.path(key), self.bucket.get(key)
+        select = f"SELECT * FROM read_parquet('{path}') ORDER BY ALL"
+        rows = duckdb.execute(select).fetchall()
+        for at in range(4, len(body)):
+            path.write_bytes(body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :])
+            with contextlib.suppress(duckdb.Error):
+                if duckdb.execute(select).fetchall() != rows:
+                    return body
+        raise AssertionError("every bit is checked by engines")
 
 
 def of_version_2(archive: Archive, key: str) -> str:

@@ -44,6 +44,7 @@ class File(msgspec.Struct, frozen=True):
     last_device: str
     typed: tuple[str, ...]
     unchecked: bool = False  # may hold events that the day's other files hold as well
+    sha256: str | None = None  # of its bytes, in hex; files of before there were digests have none
 
 
 class Replaced(msgspec.Struct, frozen=True):

@@ -169,27 +169,33 @@ class _Run:
         import duckdb
 
         files = self._catalogue.manifest(date).files
-        unreadable = self._unreadable(date, files)
+        left = self._unreadable(date, files)
         new = f"(SELECT * FROM {staging.TABLE} WHERE {sorting.on_day_sql(date)})"
 
         def write(plan: merging.Plan) -> day.Outcome:
             return day.write(connection, self._bucket, work, date, plan, self._typed, new)
 
-        plan = merging.plan(files, unreadable, self._now_ms, self._warm_days)
+        def planned() -> merging.Plan:
+            return merging.plan(files, left, self._now_ms, self._warm_days)
+
+        # What is wrong in a file that is merged would be as good as right: the new one has a digest of its own.
+        left |= self._damaged(connection, (file for file in planned().merged if file.sha256 is not None))
+        plan = planned()
         try:
             return write(plan)
         except (duckdb.OutOfMemoryException, duckdb.IOException):
             raise
         except duckdb.Error:
-            damaged = {
-                file.key
-                for file in (*plan.merged, *plan.compared)
-                if is_damaged(connection, self._bucket.location(file.key), file.rows)
-            }
+            damaged = self._damaged(connection, (*plan.merged, *plan.compared))
             if not damaged:
                 raise
-        self._problems(Problem(key, "is damaged", _PUT_BACK) for key in sorted(damaged))
-        return write(merging.plan(files, unreadable | damaged, self._now_ms, self._warm_days))
+        left |= damaged
+        return write(planned())
+
+    def _damaged(self, connection: Any, files: Iterable[File]) -> set[str]:
+        found = {file.key for file in files if is_damaged(connection, self._bucket.location(file.key), file)}
+        self._problems(Problem(key, "is damaged", _PUT_BACK) for key in sorted(found))
+        return found
 
     def _unreadable(self, date: str, files: Sequence[File]) -> set[str]:
         found, problems = unreadable(self._bucket, date, files)

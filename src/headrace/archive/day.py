@@ -12,7 +12,7 @@ from headrace.archive import catalogue, columns
 from headrace.archive.base import Bucket
 from headrace.archive.catalogue import File, Manifest
 from headrace.archive.columns import names_sql, schema, text_sql
-from headrace.archive.engine import parquet_sql
+from headrace.archive.engine import digest, parquet_sql
 from headrace.archive.merging import FULL_BYTES, Plan
 from headrace.archive.sorting import copy, copy_sorted
 from headrace.errors import HeadraceError
@@ -84,7 +84,8 @@ def write(
     (events,) = _one(connection, f"SELECT count(*) FROM ({fresh})")
     if not events and not (part and merged):
         return Outcome(day, (), (), 0)
-    there = f" UNION ALL SELECT {_IDENTITY} FROM {merged}" if merged else ""
+    union = "UNION" if any(file.unchecked for file in plan.merged) else "UNION ALL"  # such files may repeat others
+    there = f" {union} SELECT {_IDENTITY} FROM {merged}" if merged else ""
     due = _one(connection, f"SELECT {CHECK} FROM ({fresh}{there})")
     if not due[0]:
         return Outcome(day, (), plan.merged, 0)
@@ -186,6 +187,7 @@ def described(connection: Any, day: str, path: Path, names: tuple[str, ...], unc
         last_device=found[6],
         typed=tuple(name for name in names if name not in schema(())),
         unchecked=unchecked,
+        sha256=digest(path),
     )
 
 

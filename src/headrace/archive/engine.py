@@ -2,9 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from headrace.archive.catalogue import File
 from headrace.archive.columns import text_sql
 from headrace.errors import HeadraceError, StorageError
 
@@ -60,8 +62,22 @@ def parquet_sql(paths: Sequence[str], *, by_name: bool = True) -> str:
     return f"read_parquet([{names}], union_by_name = {str(by_name).lower()}, hive_partitioning = false)"
 
 
-def is_damaged(connection: Any, path: str, rows: int) -> bool:
-    """Return whether a Parquet file can't be read from end to end, which takes its time, or has other than its rows."""
+def digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hex; raises OSError."""
+    with Path(path).open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def is_damaged(connection: Any, path: str, file: File) -> bool:
+    """Return whether a compacted file, which is at `path`, is not what was written.
+
+    Its digest tells. One that has none is read from end to end, which takes its time, and has to have its rows.
+    """
+    if file.sha256 is not None:
+        try:
+            return digest(path) != file.sha256
+        except OSError:  # a part of the disk can't be read
+            return True
     import duckdb
 
     try:
@@ -70,7 +86,7 @@ def is_damaged(connection: Any, path: str, rows: int) -> bool:
         raise
     except duckdb.Error:
         return True
-    return bool(found[0] != rows)
+    return bool(found[0] != file.rows)
 
 
 def _first_line(error: Exception) -> str:

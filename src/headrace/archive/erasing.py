@@ -22,7 +22,7 @@ from headrace.archive import catalogue, compaction, day, raw
 from headrace.archive.base import Bucket
 from headrace.archive.catalogue import Catalogue, File
 from headrace.archive.columns import name_sql, names_sql, schema, text_sql
-from headrace.archive.engine import DEFAULT, Limits, connected, parquet_sql
+from headrace.archive.engine import DEFAULT, Limits, connected, is_damaged, parquet_sql
 from headrace.archive.erasures import Erasure, erased_sql, kept_sql
 from headrace.archive.sorting import copy
 from headrace.errors import HeadraceError, InvalidObjectState, NotFound
@@ -33,13 +33,14 @@ _REPORTS = "reports/"
 
 
 class Archived(msgspec.Struct, kw_only=True):
-    """What was done. `cold` are keys of what could not be read; `problems` texts for people."""
+    """What was done. `cold` and `damaged` are keys of what could not be read; `problems` texts for people."""
 
     raw_objects: int = 0  # written anew
     raw_records: int = 0  # in them, that held something of the device
     files: int = 0  # compacted ones, replaced
     events: int = 0  # that were in them
     cold: list[str] = []
+    damaged: list[str] = []  # compacted files, or missing; `problems` name them, too
     problems: list[str] = []
 
 
@@ -129,13 +130,18 @@ def _redacted(line: raw.Line, erasure: Erasure) -> tuple[str, bytes] | None:
 def _file(place: _Place, date: str, file: File, erasure: Erasure, done: Archived) -> None:
     """Put a file without the device in the place of one that has it."""
     try:
-        source = parquet_sql([place.bucket.location(file.key)])
+        location = place.bucket.location(file.key)
     except InvalidObjectState:
         done.cold.append(file.key)
         return
     except NotFound:
-        done.problems.append(f"{file.key} is in the catalogue, and not in the bucket.")
+        _leave(file, "is in the catalogue, and not in the bucket", done)
         return
+    # Damage may hide the device's events, and would be as good as right in a new file, which has a digest of its own.
+    if file.sha256 is not None and is_damaged(place.connection, location, file):
+        _leave(file, "is damaged", done)
+        return
+    source = parquet_sql([location])
     (events,) = _one(place.connection, f"SELECT count(*) FROM {source} WHERE {erased_sql([erasure])}")
     if not events:
         return
@@ -143,6 +149,14 @@ def _file(place: _Place, date: str, file: File, erasure: Erasure, done: Archived
     outcome = day.Outcome(date, (written,) if written else (), (file,), 0)
     compaction.publish(place.bucket, place.folder, place.catalogue, [outcome], clock.now_ms())
     done.files, done.events = done.files + 1, done.events + events
+
+
+def _leave(file: File, problem: str, done: Archived) -> None:
+    done.damaged.append(file.key)
+    done.problems.append(
+        f"{file.key} {problem}, so it was left as it is, and nothing of the device in it is shown: put it back from a "
+        "backup under the same name, then erase again."
+    )
 
 
 def _written(place: _Place, date: str, file: File, rows: str) -> day.Written | None:

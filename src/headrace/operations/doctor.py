@@ -11,6 +11,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,7 +19,7 @@ from headrace import cold_folder, disk, rpc, shapes
 from headrace.archive import catalogue, compaction, engine, erasures, metadata
 from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.local import LocalBucket
-from headrace.errors import DataDirectoryError, HeadraceError, StorageError
+from headrace.errors import DataDirectoryError, HeadraceError, InvalidObjectState, NotFound, StorageError
 from headrace.runtime.checkpoint import Checkpoint
 from headrace.settings import DATA_FORMAT, Layout
 from headrace.stream import catalog, repair
@@ -335,9 +336,7 @@ class _Examination:
             if wrong:
                 problem = f"{len(wrong)} compacted files of {bucket.name} are missing or cut short: {wrong[0]} first."
                 yield Finding("archive", problem, "Put them back from a backup under the same names.")
-            yield from self._readable(
-                bucket, [file for file in files if file.key not in wrong and there[file.key].readable]
-            )
+            yield from self._damaged(bucket, [file for file in files if file.key not in wrong])
             if uncounted:
                 manifest = f"{catalogue.PREFIX}dt={catalogue.day_of(uncounted[0])}.json"
                 yield Finding(
@@ -347,17 +346,24 @@ class _Examination:
                     f"Was {manifest} deleted or edited? Put it back from a backup.",
                 )
 
-    def _readable(self, bucket: LocalBucket, files: Sequence[catalogue.File]) -> Iterator[Finding]:
+    def _damaged(self, bucket: LocalBucket, files: Sequence[catalogue.File]) -> Iterator[Finding]:
         """Read compacted files from end to end."""
-        damaged = []
         with engine.connected(self._layout.archive, engine.DEFAULT) as connection:
-            for file in files:
-                path = bucket.location(file.key)
-                if engine.is_damaged(connection, path, file.rows) and Path(path).exists():
-                    damaged.append(file.key)
+            damaged = [file.key for file in files if _is_damaged(connection, bucket, file)]
         if damaged:
             problem = f"{len(damaged)} compacted files of {bucket.name} are damaged: {damaged[0]} first."
             yield Finding("archive", problem, "Put them back from a backup under the same names.")
+
+
+def _is_damaged(connection: Any, bucket: LocalBucket, file: catalogue.File) -> bool:
+    """Return whether a compacted file is not what was written; of a cold one it is known what was moved there."""
+    cold = bucket.cold_of(file.key)
+    if cold is not None and file.sha256 not in (None, cold.sha256):
+        return True
+    with contextlib.suppress(InvalidObjectState, NotFound):  # it is cold, or was removed meanwhile
+        path = bucket.location(file.key)
+        return engine.is_damaged(connection, path, file) and Path(path).exists()
+    return False
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -93,7 +93,7 @@ def erase(places: Places, device_id: str, *, arriving_s: float = ARRIVING_S, job
         done.files, done.file_events = archived.files, archived.events
         done.cold += archived.cold
         done.left += archived.problems
-        noted = msgspec.structs.replace(noted, cold=tuple(archived.cold))
+        noted = msgspec.structs.replace(noted, cold=(*archived.cold, *archived.damaged))
         erasures.write(places.archive, noted)  # before anybody restores them
         for name in places.reports:
             _erase_report(places, name, device_id, done, job_s)
