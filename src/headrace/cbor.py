@@ -30,21 +30,53 @@ _DECODERS: dict[int, Callable[[Any, bool], Any]] = {
 }
 
 
-def loads(body: bytes) -> Any:
-    """Return what a body says, moments as their numbers; raises ValueError for what is no CBOR."""
+def _step(first: int) -> int:
+    """Return how far it is to the next value from one that begins with this byte; 0 if its length follows."""
+    kind, size = divmod(first, 32)
+    if kind in (2, 3):  # bytes and text
+        return 1 + size if size < 24 else 0 if size < 28 else 1
+    return 1 + (1 << size - 24 if 24 <= size < 28 else 0)
+
+
+_STEPS = bytes(map(_step, range(256)))
+
+
+def loads(body: bytes, values_max: int) -> Any:
+    """Return what a body says, moments as their numbers.
+
+    Raises ValueError for what is no CBOR, or has more than `values_max` values: an empty list is a byte of a body, but
+    seventy of memory. Names are text or bytes: others could be chosen so that each one is sought among all before it.
+    """
+    if len(body) > values_max:
+        _count(body, values_max)
     try:
-        return cbor2.loads(body, semantic_decoders=_DECODERS, max_depth=_DEPTH_MAX)
+        return cbor2.loads(body, semantic_decoders=_DECODERS, max_depth=_DEPTH_MAX, strict_hashable_types=True)
     except cbor2.CBORDecodeError as error:
         raise ValueError(f"{error}: {error.__cause__}" if error.__cause__ else str(error)) from error
 
 
-def decode(body: bytes, *, words: bool = False) -> Any:
+def _count(body: bytes, values_max: int) -> None:
+    """Raise ValueError if a body has more values; whether it is right otherwise is not looked at."""
+    at = 0
+    try:
+        for _ in range(values_max + 1):
+            step = _STEPS[body[at]]
+            if not step:
+                start = at + 1 + (1 << body[at] % 32 - 24)
+                step = start - at + int.from_bytes(body[at + 1 : start], "big")
+            at += step
+    except IndexError:
+        return
+    raise ValueError(f"it has more than {values_max:,} values")
+
+
+def decode(body: bytes, values_max: int, *, words: bool = False) -> Any:
     """Return what a body says as a JSON client would, but bytes as they are.
 
-    Raises ValueError for what is no CBOR, or nothing that a request says, as NaN and infinities are unless `words` has
-    them as JSON clients write them.
+    Raises ValueError as `loads` does, and for what is nothing that a request says, as NaN and infinities are unless
+    `words` has them as JSON clients write them.
     """
-    return _plain(loads(body), words)
+    return _plain(loads(body, values_max), words)
 
 
 def _plain(value: Any, words: bool) -> Any:

@@ -57,12 +57,21 @@ class Service:
     """The operations of one service. `operations` holds every name in the model, `known` those that can be parsed."""
 
     def __init__(
-        self, name: str, operations: tuple[str, ...], changes: Mapping[str, Mapping[str, Any]] | None = None
+        self,
+        name: str,
+        operations: tuple[str, ...],
+        changes: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        values_max: int,
     ) -> None:
-        """Read the model; `changes` overrides attributes of its shapes, by shape name."""
+        """Read the model; `changes` overrides attributes of its shapes, by shape name.
+
+        `values_max` is more than any right request has: see `from_json`.
+        """
         model = _read_model(name)
         self._shapes: dict[str, Any] = model["shapes"]
         self._changes = changes or {}
+        self._values_max = values_max
         self._namespace = "com.amazonaws.{}.v{}".format(name, model["metadata"]["apiVersion"].replace("-", ""))
         self.operations = frozenset(model["operations"])
         built: dict[str, Shape] = {}
@@ -77,8 +86,8 @@ class Service:
     def parse(self, operation: str, body: bytes) -> dict[str, Any]:
         """Return an operation's input: blobs as bytes, unknown members and nulls left out. Raises WireError."""
         try:
-            value = msgspec.json.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            value = from_json(body, self._values_max)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise WireError("SerializationException", f"The body is not JSON: {error}") from None
         return self.check(operation, value)
 
@@ -144,6 +153,17 @@ class Service:
         if shape.kind == "map":
             return "{{{}}}".format(", ".join(f"{key}={item}" for key, item in value.items()))
         return str(value)
+
+
+def from_json(body: bytes, values_max: int) -> Any:
+    """Return what JSON says; raises ValueError, MsgspecError or RecursionError.
+
+    It is refused if it has more than `values_max` values, before they take many times the body's memory. Commas and
+    brackets are counted for them, also those in strings.
+    """
+    if len(body) > values_max and sum(map(body.count, (b",", b"[", b"{"))) > values_max:
+        raise ValueError(f"it has more than {values_max:,} values")
+    return msgspec.json.decode(body)
 
 
 def model_file(service: str) -> Path:

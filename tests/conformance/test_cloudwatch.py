@@ -226,6 +226,7 @@ def _raw(server: CloudWatchServer, body: bytes, operation: str = "PutMetricData"
         (b"{}", "PutDashboard", {}, 501, "UnknownOperationException"),
         (b"no gzip", "PutMetricData", {"Content-Encoding": "gzip"}, 400, "SerializationException"),
         (gzip.compress(b" " * 17_000_000), "PutMetricData", {"Content-Encoding": "gzip"}, 413, "RequestEntityTooLarge"),
+        (b'{"MetricData": [%b{}]}' % (b"{}," * 500_000), "PutMetricData", {}, 400, "SerializationException"),
         (b'{"MetricData": []}', "PutMetricData", {}, 400, "ValidationException"),
     ],
 )  # fmt: skip
@@ -242,6 +243,7 @@ def test_what_no_client_sends(
     [
         (b"{}", "rpc-v2-cbor", b"The body is not CBOR"),
         (b"\x81" * 100_000, "rpc-v2-cbor", b"The body is not CBOR"),
+        (b"\x9f" + b"\x80" * 16_000_000, "rpc-v2-cbor", b"it has more than 500,000 values"),
         (b"\xa0", "rpc-v2-cbor", b"ValidationException"),
         (b"\xa0", "rpc-v2-json", b"smithy-protocol: rpc-v2-cbor"),
     ],

@@ -120,6 +120,13 @@ def test_bodies_no_client_sends(server: KinesisServer) -> None:
         ("PutRecord", {**good, "ExplicitHashKey": "-1"}, "ValidationException", "Value '-1' at 'explicitHashKey'"),
         ("PutRecord", {**good, "SequenceNumberForOrdering": "x"}, "ValidationException", "'sequenceNumberForOrdering'"),
         ("PutRecord", {**good, "StreamName": ""}, "ValidationException", "2 validation errors detected: Value ''"),
+        (
+            "PutRecords",
+            b'{"Records":[%b{}]}' % (b"{}," * 5_000_000),
+            "SerializationException",
+            "more than 150,000 values",
+        ),
+        ("ListStreams", b"[%b[]]" % (b"[]," * 5_000_000), "SerializationException", "more than 150,000 values"),
         ("PutRecord", {"Data": data, "PartitionKey": "k"}, "InvalidArgumentException", "StreamName or StreamARN"),
         ("PutRecord", {**good, "StreamARN": ARN + "b"}, "InvalidArgumentException", "are not of one stream"),
         ("PutRecord", {**good, "DryRun": True}, "DryRunOperationException", "DryRun"),
@@ -168,7 +175,15 @@ def test_cbor_no_client_sends(server: KinesisServer) -> None:
         ("PutRecord", cbor2.dumps(good)[:-1], "SerializationException", "The body is not CBOR"),
         ("PutRecords", b"\xbf" + cbor2.dumps("Records"), "SerializationException", "The body is not CBOR"),
         ("PutRecords", b"\x81" * 100_000, "SerializationException", "nesting depth"),
-        ("DescribeStream", b"\xa1\x61a" * 100_000, "SerializationException", "nesting depth"),
+        ("DescribeStream", b"\xa1\x61a" * 50_000, "SerializationException", "nesting depth"),
+        (
+            "PutRecords",
+            b"\x9f%b\xff" % bytes([0x80] * 16_000_000),
+            "SerializationException",
+            "more than 150,000 values",
+        ),
+        ("ListStreams", b"\x81" * 16_000_000, "SerializationException", "more than 150,000 values"),
+        ("PutRecord", {**good, 7: 1}, "SerializationException", "must be a text string"),
         ("PutRecord", bytes.fromhex("d81c81d81d00"), "SerializationException", "no request has this tag"),
         ("PutRecord", [good], "SerializationException", "Start of list found where not expected"),
         ("PutRecord", "good", "SerializationException", "The body is not an object"),
@@ -197,7 +212,7 @@ def test_cbor_no_client_sends(server: KinesisServer) -> None:
         assert (status, answer.get("__type")) == (400, code), (operation, body, answer)
         assert message in answer["message"], (operation, body, answer)
     assert read(server.client(), "TRIM_HORIZON") == read(server.client(), "TRIM_HORIZON", 1) == []
-    odd: dict[Any, Any] = {7: [cbor2.undefined]}
+    odd = {"Odd": [cbor2.undefined]}
     for unusual in (good | {"ExplicitHashKey": None}, good | {"DryRun": False, "More": nan}, good | odd):
         assert server.raw_cbor("PutRecord", cbor2.dumps(unusual))[0] == 200
         entry = {"StreamName": "events", "Records": [unusual], "StreamARN": None}

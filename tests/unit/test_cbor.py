@@ -30,7 +30,7 @@ from headrace import cbor
     ],
 )
 def test_what_is_written_is_read(written: str, value: Any) -> None:
-    assert cbor.decode(bytes.fromhex(written)) == value
+    assert cbor.decode(bytes.fromhex(written), 100) == value
     assert cbor.encode(value) == bytes.fromhex(written)
 
 
@@ -52,14 +52,14 @@ def test_what_is_written_is_read(written: str, value: Any) -> None:
     ],
 )
 def test_what_others_may_write(written: str, value: Any) -> None:
-    assert cbor.decode(bytes.fromhex(written), words=True) == value
+    assert cbor.decode(bytes.fromhex(written), 100, words=True) == value
 
 
 def test_moments_of_kinesis_are_whole_milliseconds() -> None:
     written = cbor.encode({"Streams": [{"StreamCreationTimestamp": 1363896240.512}], "Count": 1.5}, in_ms=True)
     moment = bytes.fromhex("7753747265616d4372656174696f6e54696d657374616d70c11b0000013d8e8d0980")
     assert moment in written
-    assert cbor.loads(written) == {"Streams": [{"StreamCreationTimestamp": 1363896240512}], "Count": 1.5}
+    assert cbor.loads(written, 100) == {"Streams": [{"StreamCreationTimestamp": 1363896240512}], "Count": 1.5}
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,39 @@ def test_moments_of_kinesis_are_whole_milliseconds() -> None:
         "81" * 1000,
         "a16161f97e00",
         "5bffffffffffffffff",
+        "a10102",  # a name that is a number
+        "a1820102f6",
+        "a181f6f6",
     ],
 )
 def test_what_is_no_cbor(body: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        cbor.decode(bytes.fromhex(body))
+        cbor.decode(bytes.fromhex(body), 100)
+
+
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ("8300f620", 4),
+        ("821903e7fb3ff199999999999a", 3),
+        ("a16161c11a514b67b0", 4),
+        ("8258030102034180", 3),
+        ("825903e8" + "80" * 1000 + "80", 3),
+        ("825a00000002ffff780161", 3),
+        ("825b0000000000000001ff60", 3),
+        ("9f80ff", 3),  # the end of what is open-ended counts as one
+        ("7f6161616260ff", 5),
+    ],
+)
+def test_no_more_values_are_read_than_may_be(written: str, values: int) -> None:
+    body = bytes.fromhex(written)
+    cbor.loads(body, values)
+    with pytest.raises(ValueError, match=f"it has more than {values - 1} values"):
+        cbor.loads(body, values - 1)
+
+
+@pytest.mark.parametrize("written", ["9f80", "9903e8", "5bffffffffffffffff", "9f5b01", "9f1c1c1c"])
+def test_what_ends_early_is_no_matter_of_how_many(written: str) -> None:
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        cbor.loads(bytes.fromhex(written), 4)
+    assert "more than" not in str(caught.value)

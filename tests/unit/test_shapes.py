@@ -20,7 +20,7 @@ OPERATIONS = (
     "DeleteStream",
 )
 TAGS = ("AddTagsToStream", "RemoveTagsFromStream", "DescribeLimits")
-KINESIS = Service("kinesis", OPERATIONS + TAGS, {"Data": {"max": 10}})
+KINESIS = Service("kinesis", OPERATIONS + TAGS, {"Data": {"max": 10}}, values_max=10_000)
 
 NUMBER = "class com.amazon.coral.value.json.numbers.TruncatingBigNumber"
 NO_LIST = "Start of list found where not expected"
@@ -252,6 +252,12 @@ def test_what_is_no_json_object(body: bytes) -> None:
     assert caught.value.code == "SerializationException"
 
 
+@pytest.mark.parametrize("body", [b"[%b]" % b",".join([b"1"] * 10_001), b"[" * 10_001, b'{"a":[%b]}' % (b"{}," * 5001)])
+def test_more_values_than_a_request_has_are_not_read(body: bytes) -> None:
+    with pytest.raises(WireError, match="it has more than 10,000 values"):
+        KINESIS.parse("ListStreams", body)
+
+
 def test_a_list_is_no_structure() -> None:
     assert refusal("ListStreams", []) == ("SerializationException", NO_LIST)
 
@@ -278,11 +284,12 @@ def test_good_input(operation: str, body: dict[str, Any], taken: dict[str, Any])
 
 
 def test_another_service() -> None:
-    assert "Invoke" in Service("lambda", ("Invoke",)).operations
+    assert "Invoke" in Service("lambda", ("Invoke",), values_max=1).operations
     with pytest.raises(HeadraceError, match="nosuch"):
-        Service("nosuch", ())
+        Service("nosuch", (), values_max=1)
 
 
 def test_reading_a_model_does_not_import_botocore() -> None:
-    code = "import sys; from headrace.shapes import Service; Service('kinesis', ()); print('botocore' in sys.modules)"
+    code = "import sys; from headrace.shapes import Service; Service('kinesis', (), values_max=1)"
+    code += "; print('botocore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"

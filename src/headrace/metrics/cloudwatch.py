@@ -25,6 +25,7 @@ from headrace.sketch import statistic
 from headrace.wire import WireError
 
 BODY_BYTES_MAX = 16 * 1024 * 1024  # unpacked
+REQUEST_VALUES_MAX = 500_000  # 1,000 metrics have, with 150 values, their counts, and 30 dimensions each
 STATISTICS_MAX = 1440  # datapoints in an answer of GetMetricStatistics
 DATAPOINTS_MAX = 100_800  # in an answer of GetMetricData
 QUERIES_MAX = 500
@@ -59,7 +60,8 @@ class CloudWatch:
             raise WireError("UnknownOperationException", f"CloudWatch has no operation {operation!r}.")
         try:
             plain = _unpacked(body) if packed else body
-            asked = (partial(cbor.decode, words=True) if in_cbor else msgspec.json.decode)(plain) if plain else {}
+            read = partial(cbor.decode, words=True) if in_cbor else shapes.from_json
+            asked = read(plain, REQUEST_VALUES_MAX) if plain else {}
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise WireError(
                 "SerializationException", f"The body is not {'CBOR' if in_cbor else 'JSON'}: {error}"
@@ -73,7 +75,7 @@ class CloudWatch:
 
     @cached_property
     def _model(self) -> shapes.Service:
-        return shapes.Service("cloudwatch", tuple(self._operations))
+        return shapes.Service("cloudwatch", tuple(self._operations), values_max=REQUEST_VALUES_MAX)
 
     def _put_metric_data(self, asked: dict[str, Any]) -> dict[str, Any]:
         put(self._store, asked, self._now_ms())

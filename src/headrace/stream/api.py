@@ -13,7 +13,7 @@ import msgspec
 from headrace import cbor, shapes
 from headrace.stream.describe import Describes
 from headrace.stream.manage import Manages
-from headrace.stream.put import CBOR, JSON, RECORD_BYTES_MAX, Puts
+from headrace.stream.put import CBOR, JSON, RECORD_BYTES_MAX, VALUES_MAX, Puts
 from headrace.stream.read import Encode, Reads, in_cbor
 from headrace.stream.streams import Streams, not_found
 from headrace.system import ACCOUNT
@@ -105,14 +105,15 @@ class Kinesis:
 
     @cached_property
     def _model(self) -> shapes.Service:
-        return shapes.Service("kinesis", ("PutRecord", "PutRecords", *self._operations), _CHANGES)
+        operations = ("PutRecord", "PutRecords", *self._operations)
+        return shapes.Service("kinesis", operations, _CHANGES, values_max=VALUES_MAX)
 
     def _parse(self, operation: str, body: bytes) -> dict[str, Any]:
         return self._model.parse(operation, body)
 
     def _parse_cbor(self, operation: str, body: bytes) -> dict[str, Any]:
         try:
-            value = cbor.decode(body)
+            value = cbor.decode(body, VALUES_MAX)
         except ValueError as error:
             raise WireError("SerializationException", f"The body is not CBOR: {error}") from None
         return self._model.check(operation, value, shapes.AMZ_CBOR)

@@ -26,6 +26,7 @@ from headrace.wire import AMZ_JSON_1_1, Reply, Response, WireError
 RECORD_BYTES_MAX = 1024 * 1024  # with the partition key
 REQUEST_BYTES_MAX = 10 * 1024 * 1024
 RECORDS_MAX = 500
+VALUES_MAX = 150_000  # of a request, commas in its keys among them: see shapes.py
 HASH_KEY_END = 2**128
 _NUMBER_STEP = 1 << 80  # what a place in the shard counts in a sequence number
 
@@ -70,8 +71,8 @@ class Decoders(NamedTuple):
 _BYTES = (bytes,)  # are told so from base64
 JSON = Decoders(msgspec.json.Decoder(_PutRecord).decode, msgspec.json.Decoder(_PutRecords).decode)
 CBOR = Decoders(
-    lambda body: msgspec.convert(cbor.loads(body), _PutRecord, builtin_types=_BYTES),
-    lambda body: msgspec.convert(cbor.loads(body), _PutRecords, builtin_types=_BYTES),
+    lambda body: msgspec.convert(cbor.loads(body, VALUES_MAX), _PutRecord, builtin_types=_BYTES),
+    lambda body: msgspec.convert(cbor.loads(body, VALUES_MAX), _PutRecords, builtin_types=_BYTES),
 )
 
 

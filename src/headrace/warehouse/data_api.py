@@ -39,6 +39,7 @@ from headrace.wire import WireError
 
 ACTIVE_MAX = 500
 LISTED_MAX = 100
+REQUEST_VALUES_MAX = 20 * SQL_BYTES_MAX  # 40 statements, and each second byte a comma: see shapes.py
 POLL_S = 0.01
 _NOWHERE = "Either ClusterIdentifier or WorkgroupName must be specified."
 _SESSIONS = ("SessionId", "SessionKeepAliveSeconds")
@@ -91,7 +92,7 @@ class DataApi:
 
     @cached_property
     def _model(self) -> shapes.Service:
-        return shapes.Service("redshift-data", tuple(self._operations))
+        return shapes.Service("redshift-data", tuple(self._operations), values_max=REQUEST_VALUES_MAX)
 
     # --- statements ---------------------------------------------------------------------------------------------------
 
