@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from headrace.errors import DataDirectoryError, UsageError
+from headrace.plural import counted
 from headrace.table.base import PARTITION_BYTES_MAX, Item
 
 INFO = "info"
@@ -167,7 +168,7 @@ def _check_heads(name: str, heads: list[str]) -> None:
 
 def _problem(heads: list[str], row: list[str], lines: Mapping[str, int]) -> str | None:
     if len(row) != len(heads):
-        return f"{len(row)} cells, and not the {len(heads)} of the first line"
+        return f"{counted(len(row), 'cell')}, and not the {len(heads)} of the first line"
     named = _named(heads, row)
     if named.device_id in lines:
         return f"{named.device_id!r} is in line {lines[named.device_id]} already"

@@ -144,7 +144,7 @@ def test_a_ledger_holds_what_was_acknowledged(house: House, tmp_path: Path) -> N
         assert line["shard"] == "shardId-000000000000" and len(line["sequence_number"]) == 56
         assert events[line["id"]]["time"] == line["time"]
     text = simulate(house, "--devices", 1, "--rate", 50, "--duration", 0.1).stdout
-    assert text.startswith("5 events sent by 1 devices, 5 acknowledged by stream events in ")
+    assert text.startswith("5 events sent by 1 device, 5 acknowledged by stream events in ")
 
 
 MISHAPS = ["--late", 0.1, "--duplicate", 0.1, "--skew", 0.2, "--broken", 0.1, "--poison", 0.02, "--offline", 0.2]

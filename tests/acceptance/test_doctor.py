@@ -344,14 +344,14 @@ def test_compacted_files_that_are_missing_cut_short_or_damaged_are_told(data: Pa
     bodies = {key: bucket.get(key) for key in (first, second)}
     assert findings(data) == []
     bucket.delete(second)
-    told = "archive: {} compacted files of archive are {}: {} first."
+    told = "archive: Compacted files of archive are {} ({}): {} first."
     missing = "missing or cut short"
-    assert findings(data) == [told.format(1, missing, second)]
+    assert findings(data) == [told.format(missing, 1, second)]
     bucket.path(first).write_bytes(bodies[first][:-1])
-    assert findings(data) == [told.format(2, missing, first)] and run("doctor", "--data", data).exit_code == 1
+    assert findings(data) == [told.format(missing, 2, first)] and run("doctor", "--data", data).exit_code == 1
     bucket.path(first).write_bytes(bytes(len(bodies[first])))
     bucket.path(second).write_bytes(bodies[second])
-    assert findings(data) == [told.format(1, "damaged", first)]
+    assert findings(data) == [told.format("damaged", 1, first)]
     bucket.path(first).write_bytes(bodies[first])
     assert findings(data) == []
     bucket.put("catalogue/dt=2026-07-01.json", b"{")
@@ -364,7 +364,7 @@ def test_a_compacted_file_with_a_flipped_bit_is_told_warm_and_cold(data: Path, t
     archive.compact()
     cold_folder.choose(Layout(data).buckets, tmp_path / "cold")
     bucket, (key,) = archive.bucket, archive.files()
-    told = [f"archive: 1 compacted files of archive are damaged: {key} first."]
+    told = [f"archive: Compacted files of archive are damaged (1): {key} first."]
     body = archive.flip(key)
     assert findings(data) == told
     assert transitions.transition(bucket, bucket.find(key), "GLACIER")
@@ -388,7 +388,7 @@ def test_compacted_files_that_no_manifest_names_are_told(data: Path) -> None:
     archive.bucket.put("events/dt=2026-07-01/mine.parquet", b"is none of ours")
     archive.bucket.delete("catalogue/dt=2026-07-01.json")
     assert findings(data) == [
-        f"archive: 1 compacted files of archive are in no manifest, {key} first: nobody reads them."
+        f"archive: Compacted files of archive are in no manifest (1), {key} first: nobody reads them."
     ]
     assert run("doctor", "--data", data).exit_code == 1
     archive.put(*events(range(5)))

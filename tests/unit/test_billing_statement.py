@@ -116,7 +116,7 @@ def test_files_are_checked_without_a_backend(tmp_path: Any) -> None:
     (tmp_path / "tariffs.csv").write_bytes(text(tariffs.COLUMNS, TIERS))
     (tmp_path / "tenants.csv").write_bytes(text(tenants.COLUMNS, [Held("a", "acme", NASTY, "2026-01-01")]))
     result = run("bills", "check", tmp_path)
-    assert result.exit_code == 0 and "1 tariffs, 1 versions, 1 tenants, 1 devices" in result.output
+    assert result.exit_code == 0 and "1 tariff, 1 version, 1 tenant, 1 device" in result.output
     (tmp_path / "tenants.csv").write_bytes(text(tenants.COLUMNS, [Held("a", "acme", "gold", "2026-01-01")]))
     result = run("bills", "check", tmp_path)
     assert result.exit_code == 2 and "tenants.csv:2: there is no tariff 'gold'." in result.stderr

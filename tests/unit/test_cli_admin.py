@@ -77,7 +77,7 @@ def test_a_batch_that_was_given_up_is_a_row(house: House, ask: Any) -> None:
     _, row = ask("failures", "list").stdout.splitlines()
     assert row.split() == ["store", "RetryAttemptsExhausted", "2026-01-31T10:00:00.000Z", "200", "-", key]
     assert ask("failures", "replay", f"{key}#7").exit_code == 0
-    assert "  200  1 records  " in ask("failures", "list").stdout
+    assert "  200  1 record  " in ask("failures", "list").stdout
 
 
 def test_failures_in_wrong_usage(house: House, ask: Any) -> None:
@@ -96,7 +96,7 @@ def test_archive_list(house: House, ask: Any) -> None:
     rows = json.loads(ask("archive", "list", "--json").stdout)
     assert rows[1] | {"key": "raw/a", "size": 3, "modified": "1970-01-01T00:00:00.000Z"} == rows[1]
     text = ask("archive", "list", "--prefix", "events/").stdout
-    assert "1970-01-01T00:00:00.000Z      5  STANDARD                 events/b" in text and "1 objects, 5 B" in text
+    assert "1970-01-01T00:00:00.000Z      5  STANDARD                 events/b" in text and "1 object, 5 B" in text
 
 
 def log(house: House, slot: int, *lines: str) -> None:

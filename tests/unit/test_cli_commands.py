@@ -168,7 +168,7 @@ def test_status_says_what_is_going_on(fake: FakeBackend, ask: Any) -> None:
         "events    about 4 stored, 1 rejected",
         "table     about 4 items, 1.2 MB",
         "archive   5 records in 2 objects, 999 B",
-        "failures  1 records (see: headrace failures list)",
+        "failures  1 record (see: headrace failures list)",
         "",
         "ledger balanced, 1 pending",
     ]
@@ -206,7 +206,7 @@ def test_status_tells_what_keeps_it_from_its_work(fake: FakeBackend, ask: Any) -
     assert ask("status").stdout.split("\n\n")[3].splitlines() == [
         "FUNCTION mine CAN'T BE IMPORTED: no module x (see: headrace logs mine)",
         "FUNCTION store DOES NOT GET ON: shardId-000000000001, 5 records from number 7, call 3: ValueError: no,"
-        " and 1 more shards (see: headrace logs store)",
+        " and 1 more shard (see: headrace logs store)",
         "THE DISK IS FULL: 3.0 MB are free; free space, and everything goes on",
         "ALARM StoreIsBehind IS ON: It is late.",
     ]
@@ -221,7 +221,7 @@ def test_status_tells_what_keeps_it_from_its_work(fake: FakeBackend, ask: Any) -
 def test_verify_fails_on_a_difference(fake: FakeBackend, ask: Any) -> None:
     fake.status = STATUS
     result = ask("status", "--verify")
-    assert result.exit_code == 1 and result.stdout.endswith("NOT VERIFIED, 1 differences:\n  one\n")
+    assert result.exit_code == 1 and result.stdout.endswith("NOT VERIFIED, 1 difference:\n  one\n")
     result = ask("status", "--verify", "--json")
     assert result.exit_code == 1 and json.loads(result.stdout)["differences"] == ["one"]
     fake.broken = Answer(200, json.dumps({**STATUS, "verified": True}).encode())

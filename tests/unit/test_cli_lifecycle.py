@@ -82,7 +82,7 @@ def test_a_plan_says_what_goes_when_in_objects_bytes_and_money(house: House) -> 
         ["2026-07-30", "archive", "raw", "STANDARD", "deleted", "1", "1,048,576"],
         ["2027-04-28", "archive", "cold", "GLACIER", "DEEP_ARCHIVE", "2", "2,097,152"],
     ]
-    assert "4 objects (4.2 MB) change class, 1 objects (1.0 MB) are deleted" in text
+    assert "4 objects (4.2 MB) to another class, 1 object (1.0 MB) deleted" in text
     assert "* marks a price without a source" in text
     steps = house.asked("lifecycle", "plan", "--at", "1785456000")["steps"]
     assert [(step["rule"], step["objects"], step["to"]) for step in steps] == [("cold", 2, "GLACIER"), ("raw", 1, None)]
@@ -117,7 +117,7 @@ def test_a_plan_tells_why_small_objects_stay(house: House) -> None:
     house.put("raw/a", 3)
     house.put("events/a", 89, size=1000)
     text = house.ask("lifecycle", "plan", "--at", "2028-01-01").stdout
-    assert "0 objects (0 B) change class" in text and "objects under 128 KB change no class" in text
+    assert "0 objects (0 B) to another class" in text and "objects under 128 KB change no class" in text
     house.put("events/b", 89)
     assert "128 KB" not in house.ask("lifecycle", "plan", "--at", "2028-01-01").stdout
 
@@ -127,9 +127,7 @@ def test_a_run_does_it_and_the_log_tells_it(house: House) -> None:
     assert house.ask("lifecycle", "run").stdout == "archive: nothing to do\n"
     house.put("raw/a", 30)
     house.put("events/a", 100)
-    assert (
-        house.ask("lifecycle", "run").stdout == "archive: 1 objects (1.0 MB) to GLACIER, 1 objects (1.0 MB) deleted\n"
-    )
+    assert house.ask("lifecycle", "run").stdout == "archive: 1 object (1.0 MB) to GLACIER, 1 object (1.0 MB) deleted\n"
     assert [(line["action"], line["key"]) for line in house.asked("lifecycle", "log")] == [
         ("expire", "raw/a"),
         ("transition", "events/a"),
@@ -148,7 +146,7 @@ def test_a_clock_in_doubt_is_a_question(house: House) -> None:
     assert result.exit_code == 1
     assert "but events/new was created at 2026-07-28T17:20:00.000Z" in result.stderr
     assert "headrace lifecycle run --clock-is-right" in result.stderr
-    assert house.ask("lifecycle", "run", "--clock-is-right").stdout == "archive: 1 objects (1.0 MB) deleted\n"
+    assert house.ask("lifecycle", "run", "--clock-is-right").stdout == "archive: 1 object (1.0 MB) deleted\n"
 
 
 def test_a_restore_from_the_request_to_its_end(house: House) -> None:

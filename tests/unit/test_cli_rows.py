@@ -71,7 +71,7 @@ def test_quotes_newlines_and_marks_in_csv() -> None:
     [
         (b"d,1,2\n", "3 cells instead of 2"),
         (b"d,1\r2,3\n", "a carriage return stands alone, where a line ends with a line feed"),
-        (b"d\n", "1 cells instead of 2"),
+        (b"d\n", "1 cell instead of 2"),
         (b"d,\xff\n", "not UTF-8: byte 0xff at place 3 of the line"),
         (b'd,"x"y\n', "',' expected after '\"'"),
         (b",1\n", "the device_id is empty"),

@@ -3,6 +3,7 @@
 import pytest
 
 from headrace.console import words
+from headrace.plural import counted
 
 
 @pytest.mark.parametrize(("ms", "text"), [
@@ -26,7 +27,7 @@ def test_rates(per_s: float | None, text: str) -> None:
 
 
 def test_counts_and_moments() -> None:
-    assert (words.counted(1, "event"), words.counted(1200, "event")) == ("1 event", "1,200 events")
+    assert (counted(1, "event"), counted(1200, "event")) == ("1 event", "1,200 events")
     assert (words.ago(None, 5), words.ago(5000, 5500), words.ago(5000, 9000)) == ("–", "just now", "4 s ago")
     assert words.parse_ms("2026-01-31T10:00:00.250Z") == 1_769_853_600_250
     assert words.parse_ms("noon") is None and words.parse_ms(None) is None

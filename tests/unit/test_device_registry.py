@@ -49,7 +49,7 @@ def test_a_file_of_devices() -> None:
         (b"device_id,site,site\na,b,c\n", "f.csv:1: the column 'site' is there twice"),
         (b"device_id,\na,b\n", "f.csv:1: The label '' has a name of 0 characters"),
         (b"device_id,a=b\na,b\n", "f.csv:1: The label 'a=b' has a character"),
-        (b"device_id,site\na,b\nb\n,c\na,d\n", "f.csv:3: 1 cells, and not the 2"),
+        (b"device_id,site\na,b\nb\n,c\na,d\n", "f.csv:3: 1 cell, and not the 2"),
         (b"device_id,site\na,b\nb\n,c\na,d\n", "f.csv:4: The device id has 0 bytes"),
         (b"device_id,site\na,b\nb\n,c\na,d\n", "f.csv:5: 'a' is in line 2 already"),
         (b'device_id,site\n"x\ny",1\na,' + b"v" * 257 + b"\n", "f.csv:4: The value of the label 'site' has 257"),

@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from headrace.billing import money
+from headrace.plural import counted
 
 Json = Mapping[str, Any]
 
@@ -132,10 +133,11 @@ def _adjustments(lines: Sequence[Json]) -> Iterator[str]:
 def _devices(devices: Sequence[Json]) -> Iterator[str]:
     if not devices:
         return
-    yield _element("h2", f"Usage of {len(devices):,} {'device' if len(devices) == 1 else 'devices'}")
+    yield _element("h2", f"Usage of {counted(len(devices), 'device')}")
     for device in devices:
         yield "<details>"
-        yield _element("summary", f"{device['device_id']}: {device['events']:,} events, {device['bytes']:,} bytes")
+        used = f"{counted(device['events'], 'event')}, {counted(device['bytes'], 'byte')}"
+        yield _element("summary", f"{device['device_id']}: {used}")
         yield _head("Day", "Tariff", Number("Events"), Number("Bytes"))
         for day in device.get("days", ()):
             yield _row(day["day"], day["tariff"], Number(f"{day['events']:,}"), Number(f"{day['bytes']:,}"))

@@ -8,6 +8,7 @@ from headrace.cli.backend import Backend
 from headrace.cli.options import endpoint_option, json_option, with_backend, with_system
 from headrace.cli.output import print_json, size, table
 from headrace.deployed import Deployed
+from headrace.plural import counted
 
 
 @click.group("archive")
@@ -36,7 +37,7 @@ def list_command(backend: Backend | Deployed, prefix: str, as_json: bool) -> Non
         total = sum(item["size"] for item in objects)
         heads = ("modified", "bytes", "class", "restore", "tags", "key")
         click.echo(table(heads, [_row(each) for each in objects]))
-        click.echo(f"\n{len(objects):,} objects, {size(total)}")
+        click.echo(f"\n{counted(len(objects), 'object')}, {size(total)}")
     else:
         click.echo("no objects" + (f" under {prefix}" if prefix else ""))
 

@@ -7,6 +7,7 @@ import msgspec
 
 from headrace.cli.options import ignored_endpoint_option, json_option
 from headrace.cli.output import print_json, size
+from headrace.plural import counted
 
 DATA = click.option(
     "--data",
@@ -36,7 +37,7 @@ def backup_command(folder: Path, data: Path, as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(manifest))
     else:
-        click.echo(f"{folder}: {manifest.files:,} files, {size(manifest.bytes)}")
+        click.echo(f"{folder}: {counted(manifest.files, 'file')}, {size(manifest.bytes)}")
         click.echo(f"restore it with: headrace restore {folder} --data NEW")
 
 
@@ -58,5 +59,5 @@ def restore_command(folder: Path, data: Path, as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(manifest))
     else:
-        click.echo(f"{data}: {manifest.files:,} files, {size(manifest.bytes)}")
+        click.echo(f"{data}: {counted(manifest.files, 'file')}, {size(manifest.bytes)}")
         click.echo(f"start it with: headrace up --data {data}")

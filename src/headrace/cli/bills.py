@@ -17,6 +17,7 @@ from headrace.cli.options import endpoint_option, ignored_endpoint_option, json_
 from headrace.cli.output import note, print_json, printable, size, table
 from headrace.deployed import Deployed
 from headrace.errors import Conflict, HeadraceError, NotFound, UsageError
+from headrace.plural import counted
 
 JOB = "bills"
 WARN_AT = 80
@@ -177,7 +178,8 @@ def check_command(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        click.echo(f"{folder} is right: " + ", ".join(f"{value:,} {name}" for name, value in found.items()))
+        parts = [counted(value, name.removesuffix("s")) for name, value in found.items()]
+        click.echo(f"{folder} is right: {', '.join(parts)}")
 
 
 def _month(month: str | None) -> str:
@@ -246,8 +248,9 @@ def _shown(bill: dict[str, Any]) -> str:
     unbilled = bill.get("unbilled")
     if unbilled and unbilled["devices"]:
         lines.append(
-            f"not billed, of devices without a tenant: {unbilled['events']:,} events ({size(unbilled['bytes'])}),"
-            f" {unbilled['devices']:,} device-months; see: headrace bills usage --month {bill['month']}"
+            f"not billed, of devices without a tenant: {counted(unbilled['events'], 'event')} "
+            f"({size(unbilled['bytes'])}), {counted(unbilled['devices'], 'device-month')}; "
+            f"see: headrace bills usage --month {bill['month']}"
         )
     return "\n".join(lines)
 

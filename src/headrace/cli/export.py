@@ -10,6 +10,7 @@ from headrace.cli.backend import Backend
 from headrace.cli.options import json_option, range_options, with_backend
 from headrace.cli.output import note, print_json, size, whole_file
 from headrace.errors import HeadraceError, UsageError
+from headrace.plural import counted
 
 
 @click.command("export")
@@ -61,7 +62,7 @@ def export_command(
     if as_json:
         print_json({name: found[name] for name in ("events", "bytes", "cold", "problems")})
     elif output is not None:
-        click.echo(f"{found['events']:,} events, {size(found['bytes'])} in {output}")
+        click.echo(f"{counted(found['events'], 'event')}, {size(found['bytes'])} in {output}")
 
 
 def _kind_of(output: Path | None) -> str:

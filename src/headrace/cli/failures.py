@@ -13,6 +13,7 @@ from headrace.cli.options import endpoint_option, json_option, with_backend, wit
 from headrace.cli.output import Progress, print_json, print_raw, table
 from headrace.deployed import Deployed
 from headrace.errors import HeadraceError, UsageError
+from headrace.plural import counted
 
 Row = dict[str, Any]
 
@@ -49,7 +50,7 @@ def _key(row: Row) -> str:
 def _document(key: str, rows: list[Row]) -> list[Any]:
     """Return a document's cells: replayed once all of its records are, else how many."""
     replayed = [at for row in rows if (at := row.get("replayed_at"))]
-    told = max(replayed) if len(replayed) == len(rows) else f"{len(replayed):,} records" if replayed else None
+    told = max(replayed) if len(replayed) == len(rows) else counted(len(replayed), "record") if replayed else None
     return [*(rows[0].get(name) for name in ("function", "reason", "time")), len(rows), told, key]
 
 

@@ -10,6 +10,7 @@ from headrace.cli.output import print_json, size, table
 from headrace.clock import now_ms, rfc3339_ms
 from headrace.errors import UsageError
 from headrace.event import times
+from headrace.plural import counted
 
 _RUN_S_MAX = 3600.0
 _DAYS_AHEAD = 30
@@ -43,7 +44,7 @@ def plan_command(backend: Backend, at: str | None, as_json: bool) -> None:
     click.echo(table(heads, [_row(step) for step in plan["steps"]]))
     gone = [step for step in plan["steps"] if step["to"] is None]
     moved = [step for step in plan["steps"] if step["to"] is not None]
-    click.echo(f"\nuntil {until}: {_total(moved)} change class, {_total(gone)} are deleted")
+    click.echo(f"\nuntil {until}: {_total(moved)} to another class, {_total(gone)} deleted")
     if not moved:
         click.echo("objects under 128 KB change no class, unless their bucket or rule says so")
     prices = plan["prices"]
@@ -104,18 +105,18 @@ def _row(step: dict[str, Any]) -> list[object]:
 
 
 def _total(steps: list[dict[str, Any]]) -> str:
-    return f"{sum(step['objects'] for step in steps):,} objects ({size(sum(step['bytes'] for step in steps))})"
+    return f"{counted(sum(step['objects'] for step in steps), 'object')} ({size(sum(step['bytes'] for step in steps))})"
 
 
 def _done(each: dict[str, Any]) -> str:
     parts = [f"{_count(found)} to {name}" for name, found in each["transitioned"].items()]
     parts += [f"{_count(each['expired'])} deleted"] if each["expired"]["objects"] else []
-    parts += [f"{each['aborted']['objects']} uploads aborted"] if each["aborted"]["objects"] else []
+    parts += [f"{counted(each['aborted']['objects'], 'upload')} aborted"] if each["aborted"]["objects"] else []
     return ", ".join(parts) or "nothing to do"
 
 
 def _count(found: dict[str, int]) -> str:
-    return f"{found['objects']:,} objects ({size(found['bytes'])})"
+    return f"{counted(found['objects'], 'object')} ({size(found['bytes'])})"
 
 
 def _line(each: dict[str, Any]) -> list[object]:

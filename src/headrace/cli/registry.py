@@ -11,6 +11,7 @@ from headrace.cli.backend import Backend
 from headrace.cli.options import endpoint_option, json_option, with_backend
 from headrace.cli.output import Progress, note, print_json, printable, table
 from headrace.errors import UsageError
+from headrace.plural import counted
 
 CHUNK = 2000  # devices of an import in one request
 NOT_TOUCHED = """Not touched are:
@@ -64,7 +65,7 @@ def list_command(
         print_json(found)
     elif found:
         click.echo(table(("device", "tenant", "labels", "registered", "by", "retired"), [_row(each) for each in found]))
-        click.echo(f"\n{len(found):,} devices")
+        click.echo(f"\n{counted(len(found), 'device')}")
     else:
         click.echo("no devices" + (" that are not registered" if unregistered else ""))
 
@@ -99,7 +100,7 @@ def import_command(backend: Backend, file: Path, as_json: bool) -> None:
     for start in range(0, len(devices), CHUNK):
         done = backend.post("devices/import", {"devices": devices[start : start + CHUNK]}, timeout_s=None)
         total = {name: count + done[name] for name, count in total.items()}
-        progress.show(f"{sum(total.values()):,} of {len(devices):,} devices")
+        progress.show(f"{sum(total.values()):,} of {counted(len(devices), 'device')}")
     progress.clear()
     if as_json:
         print_json(total)
@@ -153,17 +154,18 @@ def erase_command(backend: Backend, device: str, yes: bool, as_json: bool) -> No
 def _erased(done: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what was done, place by place; no text where there was nothing."""
 
-    def said(text: str, *names: str) -> str:
-        return text.format(*(f"{done[name]:,}" for name in names)) if any(done[name] for name in names) else ""
+    def said(text: str, **names: str) -> str:
+        counts = [(done[name], noun) for noun, name in names.items()]
+        return text.format(*(counted(*each) for each in counts)) if any(count for count, _ in counts) else ""
 
     return [
-        ("table", said("{} events, {} aggregates deleted", "table_events", "table_aggregates")),
-        ("registry", said("{} items deleted", "registry_items")),
-        ("raw archive", said("{} records emptied, {} objects written anew", "raw_records", "raw_objects")),
-        ("archive", said("{} events taken out, {} files written anew", "file_events", "files")),
-        ("reports", said("{} rows taken out of {} objects", "report_rows", "reports")),
-        ("failures", said("{} documents emptied", "failures")),
-        ("warehouse", said("{} rows deleted", "warehouse_rows")),
+        ("table", said("{}, {} deleted", event="table_events", aggregate="table_aggregates")),
+        ("registry", said("{} deleted", item="registry_items")),
+        ("raw archive", said("{} emptied, {} written anew", record="raw_records", object="raw_objects")),
+        ("archive", said("{} taken out, {} written anew", event="file_events", file="files")),
+        ("reports", said("{} taken out of {}", row="report_rows", object="reports")),
+        ("failures", said("{} emptied", document="failures")),
+        ("warehouse", said("{} deleted", row="warehouse_rows")),
     ]
 
 
@@ -175,7 +177,7 @@ def _pages(backend: Backend, query: list[tuple[str, str]], limit: int | None) ->
         page = backend.get("devices", [*query, ("after", after), ("limit", str(size))], timeout_s=None)
         yield from page["devices"]
         count, after = count + len(page["devices"]), page["next"]
-        progress.show(f"{count:,} devices")
+        progress.show(counted(count, "device"))
         if count == limit:
             break
     progress.clear()

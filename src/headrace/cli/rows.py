@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headrace.errors import HeadraceError
+from headrace.plural import counted
 
 KEY_CHARACTERS_MAX = 256  # of a partition key
 TEXT_COLUMNS = ("device_id", "time", "id")
@@ -91,7 +92,7 @@ def csv_rows(lines: Iterable[bytes], reading: Reading) -> Iterator[Row | Bad]:
         if number < reading.start:
             continue
         if not problem and len(cells) != len(columns):
-            problem = f"{len(cells)} cells instead of {len(columns)}"
+            problem = f"{counted(len(cells), 'cell')} instead of {len(columns)}"
         yield Bad(number, line, problem, reader.line_num + 1 - line) if problem else encode(number, line, cells)
 
 

@@ -23,6 +23,7 @@ from headrace.cli.rows import KEY_CHARACTERS_MAX, Bad, Reading, Row, csv_rows, n
 from headrace.cli.sender import Entry, Sender, kinesis_put
 from headrace.cli.source import FORMATS, Source, format_of
 from headrace.errors import HeadraceError, UsageError
+from headrace.plural import counted
 
 NOTE_EVERY_S = 0.25  # how often progress is shown and noted for a resumption
 BAD_SHOWN_MAX = 5
@@ -210,7 +211,7 @@ class Sending:
         self.sender.flush()  # a lane with few rows must not hold back what a resumption can begin with
         self._save()
         rate = self.sender.rows / (now_s - self.began_s)
-        self.progress.show(f"{self.sender.rows:,} rows  {rate:,.0f} rows/s  {self.source.share_read():.0%}")
+        self.progress.show(f"{counted(self.sender.rows, 'row')}  {rate:,.0f} rows/s  {self.source.share_read():.0%}")
 
     def _save(self) -> None:
         lowest = [self.next_row, self.sender.lowest_row(), self.packer.lowest_row()]
@@ -222,9 +223,9 @@ def _report(sending: Sending, stream: str, as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
-    records = f" as {summary['accepted']:,} records" if summary["accepted"] != summary["rows"] else ""
+    records = f" as {counted(summary['accepted'], 'record')}" if summary["accepted"] != summary["rows"] else ""
     click.echo(
-        f"{summary['rows']:,} rows accepted{records} by stream {stream} in {summary['seconds']:.1f} s "
+        f"{counted(summary['rows'], 'row')} accepted{records} by stream {stream} in {summary['seconds']:.1f} s "
         f"({summary['rows_per_second']:,} rows/s)"
     )
     if summary["skipped"]:

@@ -21,6 +21,7 @@ from headrace.cli.output import Progress, note_waiting, print_json
 from headrace.cli.sender import Acknowledged, Answer, Entry, Sender, kinesis_put
 from headrace.errors import HeadraceError, UsageError
 from headrace.event import times
+from headrace.plural import counted
 
 TICK_S = 0.05
 EVENTS_AT_ONCE = 2000  # made between two looks at the clock
@@ -191,8 +192,9 @@ class Run:
 
 def _summary(summary: dict[str, Any], rate: float) -> str:
     lines = [
-        f"{summary['sent']:,} events sent by {summary['devices']:,} devices, {summary['acknowledged']:,} acknowledged "
-        f"by stream {summary['stream']} in {summary['seconds']:.1f} s ({summary['rate']:,} events/s)"
+        f"{counted(summary['sent'], 'event')} sent by {counted(summary['devices'], 'device')}, "
+        f"{summary['acknowledged']:,} acknowledged by stream {summary['stream']} in {summary['seconds']:.1f} s "
+        f"({summary['rate']:,} events/s)"
     ]
     if summary["behind_s"] > 1:
         lines.append(f"up to {summary['behind_s']:.1f} s behind the rate that was asked for ({rate:,.0f} events/s)")

@@ -17,6 +17,7 @@ from headrace.cli.output import duration, note
 from headrace.cli.sql_results import Result
 from headrace.deployed import Deployed
 from headrace.errors import HeadraceError, UsageError
+from headrace.plural import counted
 
 SQL_BYTES_MAX = 100_000
 PROMPT_ROWS = 1000
@@ -195,7 +196,7 @@ def _show(runner: Runner, statement: str, parameters: Mapping[str, str], shown: 
     try:
         result = runner.run(statement, parameters)
         if not result.has_rows:
-            changed = f", {result.changed:,} rows" if result.changed >= 0 else ""
+            changed = f", {counted(result.changed, 'row')}" if result.changed >= 0 else ""
             note(f"done{changed} ({duration((clock.monotonic_s() - began) * 1000)})")
             return
         notes: list[str] = []
@@ -210,7 +211,7 @@ def _show(runner: Runner, statement: str, parameters: Mapping[str, str], shown: 
         note(each)
     if shown.kind == "parquet" or (shown.kind == "table" and sys.stderr.isatty()):
         where = f" in {shown.file}" if shown.file else ""
-        note(f"{count:,} {'row' if count == 1 else 'rows'}{where} ({duration((clock.monotonic_s() - began) * 1000)})")
+        note(f"{counted(count, 'row')}{where} ({duration((clock.monotonic_s() - began) * 1000)})")
 
 
 def _write(result: Result, shown: Shown) -> int:

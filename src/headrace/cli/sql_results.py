@@ -13,6 +13,7 @@ from typing import NamedTuple, TextIO
 
 from headrace.cli.output import printable, whole_file, width_of
 from headrace.errors import HeadraceError
+from headrace.plural import counted
 
 Row = Sequence[str | int | float | bool | None]
 MEASURED = 500  # rows that say how wide a table's columns are; wider cells after them stick out
@@ -220,7 +221,7 @@ def limited(rows: Iterable[Row], most: int | None, note: list[str]) -> Generator
     """Yield at most so many rows; where there are more, say so in `note`."""
     for count, row in enumerate(rows):
         if most is not None and count >= most:
-            note.append(f"stopped after {most:,} rows: raise --max-rows, or write LIMIT")
+            note.append(f"stopped after {counted(most, 'row')}: raise --max-rows, or write LIMIT")
             return
         yield row
 

@@ -10,6 +10,7 @@ from headrace.cli.options import json_option, with_system
 from headrace.cli.output import duration, print_json, print_raw, size, table
 from headrace.deployed import Deployed
 from headrace.errors import UsageError
+from headrace.plural import counted
 
 ACCOUNT = ("eligible", "processed", "failed", "filtered", "expired", "pending")
 
@@ -68,23 +69,23 @@ def render_deployed(status: dict[str, Any]) -> str:
     kept = (
         "not told yet"
         if archive["bytes"] is None
-        else f"{archive['objects'] or 0:,.0f} objects, {size(archive['bytes'])}"
+        else f"{counted(int(archive['objects'] or 0), 'object')}, {size(archive['bytes'])}"
     )
     lost = (
-        "?"
+        "? documents"
         if failures["documents"] is None
-        else f"{failures['documents']:,}{' or more' if failures['at_least'] else ''}"
+        else f"{counted(failures['documents'], 'document')}{' or more' if failures['at_least'] else ''}"
     )
     on = sorted(name for name, state in alarms.items() if state == "ALARM")
     return "\n\n".join(
         (
             f"stack {status['stack']} in {status['region']}: {status['stack_status']}; "
-            f"{status['accepted']:,} records accepted in {hours} hours",
+            f"{counted(status['accepted'], 'record')} accepted in {hours} hours",
             table(heads, rows) if rows else "no function",
             table(("table", "status", "capacity", "items (hours ago)", "size"), tables) if tables else "no table",
-            f"archive   {kept} (a day ago)\nfailures  {lost} documents"
+            f"archive   {kept} (a day ago)\nfailures  {lost}"
             + (" (see: headrace failures list --aws)" if failures["documents"] else ""),
-            f"ALARMS ON: {', '.join(on)}" if on else f"{len(alarms)} alarms, none is on",
+            f"ALARMS ON: {', '.join(on)}" if on else f"{counted(len(alarms), 'alarm')}, none is on",
         )
     )
 
@@ -92,7 +93,7 @@ def render_deployed(status: dict[str, Any]) -> str:
 def render(status: dict[str, Any]) -> str:
     """Return a status as text for people."""
     parts = [
-        f"{'ready' if status['ready'] else 'starting'}; {status['accepted']:,} records accepted",
+        f"{'ready' if status['ready'] else 'starting'}; {counted(status['accepted'], 'record')} accepted",
         _functions(status["functions"]),
         *_troubles(status),
         _stores(status),
@@ -122,7 +123,7 @@ def _troubles(status: dict[str, Any]) -> list[str]:
         for name, error in status.get("import_errors", {}).items()
     ]
     for name, problems in status.get("mapping_errors", {}).items():
-        more = f", and {len(problems) - 1} more shards" if len(problems) > 1 else ""
+        more = f", and {counted(len(problems) - 1, 'more shard')}" if len(problems) > 1 else ""
         lines.append(f"FUNCTION {name} DOES NOT GET ON: {problems[0]}{more} (see: headrace logs {name})")
     disk = status.get("disk", {})
     if disk.get("read_only"):
@@ -139,13 +140,14 @@ def _troubles(status: dict[str, Any]) -> list[str]:
 def _stores(status: dict[str, Any]) -> str:
     events, items, archive = status["events"], status["table"], status["archive"]
     exact = "" if "verified" in status else "about "
-    throttled = f"; {items['throttled']:,} writes throttled since its start" if items.get("throttled") else ""
+    throttled = f"; {counted(items['throttled'], 'write')} throttled since its start" if items.get("throttled") else ""
     return "\n".join(
         (
             f"events    {exact}{events['stored']:,} stored, {events['rejected']:,} rejected",
-            f"table     {exact}{items['items']:,} items, {size(items['bytes'])}{throttled}",
-            f"archive   {archive['records']:,} records in {archive['objects']:,} objects, {size(archive['bytes'])}",
-            f"failures  {status['failures']['records']:,} records"
+            f"table     {exact}{counted(items['items'], 'item')}, {size(items['bytes'])}{throttled}",
+            f"archive   {counted(archive['records'], 'record')} in {counted(archive['objects'], 'object')}, "
+            f"{size(archive['bytes'])}",
+            f"failures  {counted(status['failures']['records'], 'record')}"
             + (" (see: headrace failures list)" if status["failures"]["records"] else ""),
         )
     )
@@ -182,7 +184,7 @@ def _verification(status: dict[str, Any]) -> str:
     if status["verified"]:
         return "verified: log, table, archive and failures agree"
     lines = [_difference(item) for item in status["differences"]]
-    return "\n".join([f"NOT VERIFIED, {len(lines)} differences:", *(f"  {line}" for line in lines)])
+    return "\n".join([f"NOT VERIFIED, {counted(len(lines), 'difference')}:", *(f"  {line}" for line in lines)])
 
 
 def _difference(item: Any) -> str:

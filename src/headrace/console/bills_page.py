@@ -9,6 +9,7 @@ from headrace.console import words
 from headrace.console.backend import READING_S_MAX, Backend
 from headrace.console.parts import card, frame, table
 from headrace.errors import HeadraceError
+from headrace.plural import counted
 
 STATES = {"closed": "closed", "ended": "ended, to be closed", "provisional": "goes on"}
 STATEMENT = "/statement"
@@ -96,7 +97,7 @@ def month_note(bill: dict[str, Any]) -> str:
     unbilled = bill.get("unbilled") or {}
     if unbilled.get("events"):
         state += (
-            f" {words.counted(unbilled['events'], 'event')} of {words.counted(unbilled['devices'], 'device')} "
+            f" {counted(unbilled['events'], 'event')} of {counted(unbilled['devices'], 'device')} "
             "without a tenant are on no bill."
         )
     return state

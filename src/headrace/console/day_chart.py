@@ -7,6 +7,7 @@ from headrace.console import charts, words
 from headrace.console.backend import Backend
 from headrace.console.device import SLOT_MS, Day, last_day
 from headrace.errors import HeadraceError
+from headrace.plural import counted
 
 
 class DayChart:
@@ -56,7 +57,7 @@ class DayChart:
 def _note(day: Day) -> str:
     if not day.events:
         return f"There is no event of {words.readable(day.device)}."
-    text = f"{words.counted(day.events, 'event')} up to {words.utc(day.end_ms)}"
+    text = f"{counted(day.events, 'event')} up to {words.utc(day.end_ms)}"
     if not day.series:
         return f"{text}; none has a reading that is a number."
     if day.sampled_before_ms is not None:

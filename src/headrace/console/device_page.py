@@ -14,6 +14,7 @@ from headrace.console.day_chart import DayChart
 from headrace.console.fleet import labels_text
 from headrace.console.parts import WIDE, card, frame, table
 from headrace.errors import HeadraceError, NotFound
+from headrace.plural import counted
 
 AGGREGATES = 48  # newest ones shown
 _WIDE = ("sum", "last")
@@ -99,7 +100,7 @@ def facts(device: dict[str, Any], now_ms: int) -> list[str]:
     if device.get("tenant"):
         found.append(f"Tenant {device['tenant']}, tariff {device.get('tariff') or '–'}")
     more = "more than " if device.get("more_events") else ""
-    found.append(f"{more}{words.counted(device.get('events', 0), 'event')} in the table")
+    found.append(f"{more}{counted(device.get('events', 0), 'event')} in the table")
     if last := device.get("last_event"):
         readings = words.one_line(msgspec.json.encode(last["readings"]))
         found.append(f"Last event at {last['time']}: {readings or 'without readings'}")
@@ -111,7 +112,7 @@ def usage_lines(month: str, devices: list[dict[str, Any]]) -> list[str]:
     if not devices:
         return [f"Nothing is counted for {month} yet; the job bills counts once a day (headrace jobs run bills)."]
     return [
-        f"{each['tenant'] or 'No tenant'}: {words.counted(each['events'], 'event')}, {words.size(each['bytes'])} "
+        f"{each['tenant'] or 'No tenant'}: {counted(each['events'], 'event')}, {words.size(each['bytes'])} "
         "of event data"
         for each in devices
     ]

@@ -8,6 +8,7 @@ from headrace.console.detail import Detail, detail
 from headrace.console.snapshot import Failure
 from headrace.console.watcher import Watcher
 from headrace.errors import HeadraceError
+from headrace.plural import counted
 
 
 class FailureDialog:
@@ -100,8 +101,8 @@ class FailureDialog:
 
 
 def _facts(failure: Failure) -> str:
-    tried = f"tried {words.counted(failure.calls, 'time')}" if failure.calls else ""
+    tried = f"tried {counted(failure.calls, 'time')}" if failure.calls else ""
     device = f"from {words.readable(failure.key)}" if failure.key else ""
     where = f"{failure.shard} {failure.sequence_number}" if failure.shard and failure.sequence_number else ""
-    parts = (failure.time or "", words.counted(failure.records, "record"), device, tried, where)
+    parts = (failure.time or "", counted(failure.records, "record"), device, tried, where)
     return " · ".join(part for part in parts if part)

@@ -10,6 +10,7 @@ from headrace.console import words
 from headrace.console.backend import READING_S_MAX, Backend
 from headrace.console.parts import WIDE, card, frame, table
 from headrace.errors import HeadraceError
+from headrace.plural import counted
 
 PAGE = 100  # devices at a time
 KINDS = {"": "In service", "retired": "Retired", "unregistered": "Not registered"}
@@ -70,7 +71,7 @@ class FleetPage:
         self._devices.rows = [*self._devices.rows, *(device_row(each, now_ms) for each in answer["devices"])]
         self._next = answer["next"]
         self._more.visible = self._next is not None
-        shown = words.counted(len(self._devices.rows), "device")
+        shown = counted(len(self._devices.rows), "device")
         self._note.text = f"The first {shown}; there may be more." if self._next else f"{shown}."
 
     def _open(self) -> None:

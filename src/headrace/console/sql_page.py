@@ -9,6 +9,7 @@ from headrace.console.backend import Backend
 from headrace.console.parts import card, frame, table
 from headrace.console.query import Query, Result, Value
 from headrace.errors import HeadraceError
+from headrace.plural import counted
 
 EXAMPLES = {
     "Events by day": "select date_trunc('day', time) as day, count(*) as events from events group by 1 order by 1",
@@ -114,4 +115,4 @@ def _note(result: Result) -> str:
     if not result.columns:
         return f"Done in {took}; it gives no rows."
     some = f"The first {len(result.rows):,} of " if result.total > len(result.rows) else ""
-    return f"{some}{words.counted(result.total, 'row')} in {took}."
+    return f"{some}{counted(result.total, 'row')} in {took}."

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from headrace.console import words
 from headrace.console.snapshot import Function, Snapshot
+from headrace.plural import counted
 
 BEHIND_MS = 60_000  # from here on a function lags
 FAR_BEHIND_MS = 600_000
@@ -65,7 +66,7 @@ def state(function: Function) -> tuple[str, str]:
     """Return how a function does: a level, and words that follow its name."""
     if function.import_error is not None:
         return BAD, f"can't be imported: {function.import_error}"
-    failed = f"failed {words.counted(function.errors, 'time')} in the last 15 min" if function.errors else ""
+    failed = f"failed {counted(function.errors, 'time')} in the last 15 min" if function.errors else ""
     account = function.account
     if account is None:
         return (FAIR, failed) if failed else (GOOD, "answers when called")
@@ -81,7 +82,7 @@ def state(function: Function) -> tuple[str, str]:
 def _calm(snapshot: Snapshot) -> str:
     """Return why all is well."""
     readers = [each for each in snapshot.functions if each.account is not None]
-    parts = [f"{words.counted(len(readers), 'function')} keep{'s' if len(readers) == 1 else ''} up with the stream"]
+    parts = [f"{counted(len(readers), 'function')} keep{'s' if len(readers) == 1 else ''} up with the stream"]
     if snapshot.alarms:
         parts.append("no alarm is on")
     rejected = sum(each.records for each in snapshot.failures if each.rejected and not each.replayed_at)
@@ -118,6 +119,6 @@ def _given_up(snapshot: Snapshot, now_ms: int) -> list[Finding]:
             name = failure.function or "a function"
             records[name] = records.get(name, 0) + failure.records - failure.replayed
     return [
-        Finding(FAIR, f"{name} gave up {words.counted(number, 'event')} in the last day: see Failures")
+        Finding(FAIR, f"{name} gave up {counted(number, 'event')} in the last day: see Failures")
         for name, number in records.items()
     ]

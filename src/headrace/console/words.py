@@ -27,11 +27,6 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return `1 event`, `2 events`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def rate(per_s: float | None) -> str:
     """Return events a second; a dash while it is not known."""
     if per_s is None:

@@ -14,6 +14,7 @@ from headrace.cost.model import (
     shards_needed,
     write_units_needed,
 )
+from headrace.plural import counted
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -141,7 +142,7 @@ def _stream(case: Case) -> Choice:
         Option("on demand", total(with_stream(case, True))),
         Option("provisioned", total(with_stream(case, False))),
         chosen,
-        f"provisioned with {shards:,} shards; on demand follows peaks by itself",
+        f"provisioned with {counted(shards, 'shard')}; on demand follows peaks by itself",
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from headrace.cost.assumptions import DAYS, HOURS, SECONDS, Assumptions, Traffic
 from headrace.cost.design import Design, Reader
 from headrace.cost.prices import UNSOURCED, Prices
+from headrace.plural import counted
 
 SHARD_RECORDS_S, SHARD_BYTES_S = 1000, 2**20
 PUT_UNIT_BYTES = 25 * 1024
@@ -100,7 +101,8 @@ def stream(case: Case) -> Iterator[Line]:
     if design.on_demand_stream:
         yield case.line("stream", "on demand", HOURS, "stream_on_demand_hour")
         yield case.line("stream", "in", records * math.ceil(size / 1024) / 2**20, "stream_on_demand_in_gb")
-        yield case.line("stream", f"out to {len(design.readers)} readers", retrieved, "stream_on_demand_out_gb")
+        readers = counted(len(design.readers), "reader")
+        yield case.line("stream", f"out to {readers}", retrieved, "stream_on_demand_out_gb")
         yield case.line("stream", "retention", case.gb * beyond_h / HOURS, "stream_on_demand_kept_gb")
     else:
         yield case.line("stream", "shards", design.shards * HOURS, "stream_shard_hour")

@@ -10,6 +10,7 @@ from headrace.deploy.aws import Aws
 from headrace.deploy.changes import DATA_TYPES
 from headrace.deploy.stack import Stack
 from headrace.errors import HeadraceError, NotFound
+from headrace.plural import counted
 
 _DELETED_AT_ONCE = 1000  # objects, by DeleteObjects
 
@@ -89,7 +90,7 @@ def _bucket(aws: Aws, name: str, told: Callable[[str], None]) -> None:
                 answer = client.delete_objects(Bucket=name, Delete={"Objects": objects, "Quiet": True})
                 _check(name, answer)
                 count += len(some)
-        told(f"{count:,} objects deleted")
+        told(f"{counted(count, 'object')} deleted")
         client.delete_bucket(Bucket=name)
 
 

@@ -9,6 +9,7 @@ from headrace import clock
 from headrace.archive.base import Bucket
 from headrace.errors import HeadraceError, NotFound
 from headrace.failure_document import Document, split_id
+from headrace.plural import counted
 
 # Calls a function with a payload and waits; answers whether all of it succeeded, and if not, why.
 Replay = Callable[[str, bytes], Awaitable[tuple[bool, str | None]]]
@@ -65,7 +66,7 @@ class Replayer:
         if done:
             await self._note(document, done)
         failed = len(wanted) - len(done)
-        return f"{failed} of {len(wanted)} records failed again: {error}" if failed else None
+        return f"{failed} of {counted(len(wanted), 'record')} failed again: {error}" if failed else None
 
     async def _whole(self, document: Document, function: str) -> str | None:
         """Replay a document of one payload. A function that rejects the event again writes the document anew."""

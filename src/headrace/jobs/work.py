@@ -21,6 +21,7 @@ from headrace.jobs.history import Folder
 from headrace.jobs.report import Report, Value
 from headrace.jobs.run import Run
 from headrace.jobs.sources import Archived
+from headrace.plural import counted
 from headrace.system import JobSettings
 from headrace.table.base import Table
 
@@ -69,7 +70,7 @@ def run_report(found: Report, run: Run, folder: Folder, places: Places, today: d
         output.check_days(found, computed, (path.name for path in (work / "out").glob("dt=*")))
         output.commit(work, found.name, computed, found.items, seen)
         items += _finish(work / output.PUBLICATION, folder, places, engine, run.settings)
-        say(f"done, {items} items written")
+        say(f"done, {counted(items, 'item')} written")
         return {found.unit: len(computed or ()), "items": items}
 
 

@@ -25,6 +25,7 @@ from headrace.jobs import sources, views
 from headrace.jobs.base import Relation
 from headrace.jobs.duckdb import DuckDB
 from headrace.operations.archive_sql import Ended, Wanted, memory_mb
+from headrace.plural import counted
 from headrace.settings import Layout
 from headrace.system import System
 from headrace.table.local import LocalTable
@@ -81,7 +82,7 @@ def _answer(layout: Layout, system: System, wanted: Wanted, work: Path, out: Bin
         _lock(engine.connection, [layout.buckets / system.archive_bucket, layout.archive])
         notes = [str(problem) for problem in taken.problems]
         if taken.cold:
-            notes.append(f"left out, as they are cold: {len(taken.cold)} files (headrace archive restore)")
+            notes.append(f"left out, as they are cold: {counted(len(taken.cold), 'file')} (headrace archive restore)")
         head = {"columns": [[column.name, column.type] for column in statement.columns], "notes": notes}
         out.write(msgspec.json.encode(head) + b"\n")
         for line in _lines(engine.connection, statement.sql, wanted.rows_max):

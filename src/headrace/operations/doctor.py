@@ -20,6 +20,7 @@ from headrace.archive import catalogue, compaction, engine, erasures, metadata
 from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.local import LocalBucket
 from headrace.errors import DataDirectoryError, HeadraceError, InvalidObjectState, NotFound, StorageError
+from headrace.plural import counted
 from headrace.runtime.checkpoint import Checkpoint
 from headrace.settings import DATA_FORMAT, Layout
 from headrace.stream import catalog, repair
@@ -211,7 +212,8 @@ class _Examination:
     def _damage(self, folder: Path, damage: Damage) -> Finding:
         numbers = repair.lost(folder, damage)
         where = f"{folder.name}: bytes {damage.position} to {damage.end} of the log ({damage.reason})"
-        what = f", {len(numbers)} records of shard {damage.shard} from number {numbers[0]}" if numbers else ""
+        lost = counted(len(numbers), "record")
+        what = f", {lost} of shard {damage.shard} from number {numbers[0]}" if numbers else ""
         mend = "Readers go on around it. Stop the backend and run `headrace doctor --repair` to set it aside."
         repaired = None
         if not repair.can_set_aside(damage):
@@ -334,14 +336,16 @@ class _Examination:
             there = {info.key: info for info in bucket.list(catalogue.FILES)}  # later: what is replaced stays a while
             wrong = [file.key for file in files if file.key not in there or there[file.key].size != file.bytes]
             if wrong:
-                problem = f"{len(wrong)} compacted files of {bucket.name} are missing or cut short: {wrong[0]} first."
+                problem = (
+                    f"Compacted files of {bucket.name} are missing or cut short ({len(wrong):,}): {wrong[0]} first."
+                )
                 yield Finding("archive", problem, "Put them back from a backup under the same names.")
             yield from self._damaged(bucket, [file for file in files if file.key not in wrong])
             if uncounted:
                 manifest = f"{catalogue.PREFIX}dt={catalogue.day_of(uncounted[0])}.json"
                 yield Finding(
                     "archive",
-                    f"{len(uncounted)} compacted files of {bucket.name} are in no manifest, {uncounted[0]} first: "
+                    f"Compacted files of {bucket.name} are in no manifest ({len(uncounted):,}), {uncounted[0]} first: "
                     "nobody reads them.",
                     f"Was {manifest} deleted or edited? Put it back from a backup.",
                 )
@@ -351,7 +355,7 @@ class _Examination:
         with engine.connected(self._layout.archive, engine.DEFAULT) as connection:
             damaged = [file.key for file in files if _is_damaged(connection, bucket, file)]
         if damaged:
-            problem = f"{len(damaged)} compacted files of {bucket.name} are damaged: {damaged[0]} first."
+            problem = f"Compacted files of {bucket.name} are damaged ({len(damaged):,}): {damaged[0]} first."
             yield Finding("archive", problem, "Put them back from a backup under the same names.")
 
 

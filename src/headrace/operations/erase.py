@@ -113,8 +113,8 @@ def _await_arriving(places: Places, done: Done, seconds: float) -> None:
     while count := pending():
         if clock.monotonic_s() > until_s:
             done.left.append(
-                f"{count:,} records that arrived before are still on their way to the table or the archive. What is of "
-                "the device in them is not shown; erase again once `headrace status` has no pending records."
+                f"Records that arrived before ({count:,}) are still on their way to the table or the archive. What is "
+                "of the device in them is not shown; erase again once `headrace status` has no pending records."
             )
             return
         clock.sleep(_PAUSE_S)

@@ -21,6 +21,7 @@ from headrace.errors import HeadraceError, InvalidObjectState, NotFound, Unavail
 from headrace.event import times
 from headrace.event.lambda_event import LambdaRecord
 from headrace.ledger import parse_raw_key
+from headrace.plural import counted
 from headrace.record import (
     Record,
     SequenceNumber,
@@ -238,7 +239,7 @@ class Tracer:
                     yield {
                         "id": f"{key}#{place.text}",
                         "reason": document.context.condition,
-                        "message": f"given up with a batch of {last - first + 1:,} records",
+                        "message": f"given up with a batch of {counted(last - first + 1, 'record')}",
                         "time": document.timestamp,
                         "replayed_at": done.get(place.text) if isinstance(done, dict) else done,
                     }

@@ -20,6 +20,7 @@ import msgspec
 from headrace import clock
 from headrace.archive.base import Bucket
 from headrace.errors import HeadraceError
+from headrace.plural import counted
 from headrace.record import shard_id
 from headrace.runtime import batch_journal, failures, kinesis_event, mapping
 from headrace.runtime.batch_journal import BatchJournal
@@ -100,8 +101,7 @@ class Poller:
         state = self.durable
         if state is None or not state.calls or not self._failing:
             return None
-        records = "1 record" if state.count == 1 else f"{state.count} records"
-        batch = f"{shard_id(self.source.shard)}, {records} from number {state.next}"
+        batch = f"{shard_id(self.source.shard)}, {counted(state.count, 'record')} from number {state.next}"
         return f"{batch}, call {state.calls}: {self._failing}"
 
     def bounds(self) -> tuple[int, int]:

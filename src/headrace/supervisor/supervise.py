@@ -26,6 +26,7 @@ from typing import IO
 import msgspec
 
 from headrace import clock, cold_folder, disk, errors, template
+from headrace.plural import counted
 from headrace.settings import CONSOLE_PATH, Layout
 from headrace.supervisor import code_watch, data_directory, import_errors, plan
 from headrace.supervisor.listener import hang_up, listen, listen_unix
@@ -355,9 +356,10 @@ def _banner(system: System, data: Path, cold: Path, path: Path, url: str) -> str
     def names(items: tuple[str, ...]) -> str:
         return ", ".join(items) or "none"
 
+    streams = tuple(f"{s.name} ({counted(s.shards, 'shard')}, {s.retention_hours} h)" for s in system.streams)
     lines = [
         f"headrace {version('headrace')}  template {path}  data {data}",
-        f"  streams    {names(tuple(f'{s.name} ({s.shards} shards, {s.retention_hours} h)' for s in system.streams))}",
+        f"  streams    {names(streams)}",
         f"  functions  {names(tuple(f.name for f in system.functions))}",
         f"  tables     {names(tuple(t.name for t in system.tables))}",
         f"  buckets    {names(tuple(b.name for b in system.buckets))}",
