@@ -27,6 +27,8 @@ RULES: tuple[dict[str, Any], ...] = (
     {"Id": "cold", "Status": "Enabled", "Prefix": "events/", "Transitions": [
         {"StorageClass": "GLACIER", "TransitionInDays": 90}, {"StorageClass": "DEEP_ARCHIVE", "TransitionInDays": 365},
     ]},
+    {"Id": "done", "Status": "Enabled", "Prefix": "stream/", "ExpirationInDays": 7,
+     "TagFilters": [{"Key": "compacted", "Value": "true"}]},
 )  # fmt: skip
 
 
@@ -120,6 +122,20 @@ def test_a_plan_tells_why_small_objects_stay(house: House) -> None:
     assert "0 objects (0 B) to another class" in text and "objects under 128 KB change no class" in text
     house.put("events/b", 89)
     assert "128 KB" not in house.ask("lifecycle", "plan", "--at", "2028-01-01").stdout
+
+
+def test_a_plan_tells_what_stays_until_it_is_compacted(house: House) -> None:
+    house.put("stream/a", 3)
+    house.put("stream/b", 1)
+    left = "archive: rule done leaves {} alone for lack of the tag compacted=true, which the job compact gives\n"
+    text = house.ask("lifecycle", "plan", "--at", "2028-01-01").stdout
+    assert text == "nothing goes until 2028-01-01T00:00:00.000Z\n" + left.format("2 objects (2.1 MB)")
+    assert left.format("1 object (1.0 MB)") in house.ask("lifecycle", "plan", "--at", "2026-07-30").stdout
+    house.bucket.tag("stream/a", {"compacted": "true"})
+    text = house.ask("lifecycle", "plan", "--at", "2028-01-01").stdout
+    assert "1 object (1.0 MB) deleted\n" + left.format("1 object (1.0 MB)") in text
+    house.bucket.tag("stream/b", {"compacted": "true"})
+    assert house.asked("lifecycle", "plan", "--at", "2028-01-01")["waiting"] == []
 
 
 def test_a_run_does_it_and_the_log_tells_it(house: House) -> None:

@@ -57,6 +57,15 @@ class Step(msgspec.Struct, kw_only=True):
     sourced: bool = True
 
 
+class Waiting(msgspec.Struct, kw_only=True):
+    """What a rule leaves alone only because it lacks tags that the rule filters on."""
+
+    rule: str
+    tags: dict[str, str]
+    objects: int = 0
+    bytes: int = 0
+
+
 def prices() -> Prices:
     """Return the prices that come with Headrace."""
     return msgspec.json.decode(files("headrace.archive").joinpath(PRICES).read_bytes(), type=Prices)
@@ -81,6 +90,21 @@ def forecast(
     for step in steps.values():
         _price(step, table)
     return sorted(steps.values(), key=lambda step: (step.day_ms, step.rule, step.storage_class))
+
+
+def waiting(rules: Sequence[Rule], objects: Iterable[ObjectInfo], until_ms: int) -> list[Waiting]:
+    """Return, by rule, the objects that it would have taken by then had they its tags."""
+    found: dict[str, Waiting] = {}
+    for info in objects:
+        for rule in rules:
+            if rule.covers(info) or not rule._replace(tags=()).covers(info):
+                continue
+            if all(when.due_ms(info.modified_ms) > until_ms for when in rule.whens):
+                continue
+            each = found.setdefault(rule.id, Waiting(rule=rule.id, tags=dict(rule.tags)))
+            each.objects += 1
+            each.bytes += info.size
+    return list(found.values())
 
 
 def _price(step: Step, table: Prices) -> None:

@@ -69,6 +69,12 @@ class Rule(NamedTuple):
         )
 
     @property
+    def whens(self) -> tuple[When, ...]:
+        """Return when the rule does something to an object."""
+        moves = tuple(when for _, when in self.transitions)
+        return moves if self.expiration is None else (self.expiration, *moves)
+
+    @property
     def filters_by_size(self) -> bool:
         """Return whether the rule says itself which sizes it takes."""
         return self.larger_than is not None or self.smaller_than is not None
@@ -170,8 +176,8 @@ def timeline(
     """Yield what becomes of an object from now on: each time at which something is done, and what."""
     times = {now_ms}
     for rule in rules:
-        for when in (rule.expiration, *(when for _, when in rule.transitions)):
-            if when is not None and rule.covers(info) and now_ms < (at := when.due_ms(info.modified_ms)) <= until_ms:
+        for when in rule.whens:
+            if rule.covers(info) and now_ms < (at := when.due_ms(info.modified_ms)) <= until_ms:
                 times.add(at)
     for at_ms in sorted(times):
         action = decide(rules, info, at_ms, minimum)

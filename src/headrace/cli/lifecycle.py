@@ -37,14 +37,15 @@ def plan_command(backend: Backend, at: str | None, as_json: bool) -> None:
         print_json(plan)
         return
     until = rfc3339_ms(plan["until_ms"])
+    waiting = "".join(f"\n{_waiting(each)}" for each in plan["waiting"])
     if not plan["steps"]:
-        click.echo(f"nothing goes until {until}")
+        click.echo(f"nothing goes until {until}{waiting}")
         return
     heads = ("day", "bucket", "rule", "from", "to", "objects", "bytes", "once $", "saves $/month")
     click.echo(table(heads, [_row(step) for step in plan["steps"]]))
     gone = [step for step in plan["steps"] if step["to"] is None]
     moved = [step for step in plan["steps"] if step["to"] is not None]
-    click.echo(f"\nuntil {until}: {_total(moved)} to another class, {_total(gone)} deleted")
+    click.echo(f"\nuntil {until}: {_total(moved)} to another class, {_total(gone)} deleted{waiting}")
     if not moved:
         click.echo("objects under 128 KB change no class, unless their bucket or rule says so")
     prices = plan["prices"]
@@ -106,6 +107,12 @@ def _row(step: dict[str, Any]) -> list[object]:
 
 def _total(steps: list[dict[str, Any]]) -> str:
     return f"{counted(sum(step['objects'] for step in steps), 'object')} ({size(sum(step['bytes'] for step in steps))})"
+
+
+def _waiting(each: dict[str, Any]) -> str:
+    tags = ", ".join(f"{name}={value}" for name, value in each["tags"].items())
+    by = ", which the job compact gives" if each["tags"] == {"compacted": "true"} else ""
+    return f"{each['bucket']}: rule {each['rule']} leaves {_count(each)} alone for lack of the tag {tags}{by}"
 
 
 def _done(each: dict[str, Any]) -> str:

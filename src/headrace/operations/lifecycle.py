@@ -1,6 +1,7 @@
 """Lifecycle rules and restores while the backend runs, and what the command line asks of them.
 
-GET  /_headrace/lifecycle/plan?at=         what goes until then: {"now", "until", "steps": […], "prices": …}
+GET  /_headrace/lifecycle/plan?until_ms=   what goes until then: {"now_ms", "until_ms", "steps": […], "waiting": […],
+                                           "prices": …}; `waiting` is what rules leave alone for lack of a tag
 POST /_headrace/lifecycle/run              {"clock_is_right": bool} -> {"buckets": […]}: what was done
 GET  /_headrace/lifecycle/log?limit=       {"lines": […]}: what was done before, oldest first
 POST /_headrace/archive/restore            {"keys": […], "days", "tier"} -> {"restores": […]}
@@ -115,23 +116,21 @@ class Lifecycle:
             raise UsageError(
                 f"{clock.rfc3339_ms(until_ms)} is past.", "Name a time to come. What was done: headrace lifecycle log"
             )
-        steps = [
-            {"bucket": each.name, **msgspec.structs.asdict(step)}
-            for each in self._system.buckets
-            for step in forecast.forecast(
-                lifecycle.rules_of(each.lifecycle),
-                self._buckets[each.name].list(tags=True),
-                now_ms,
-                until_ms,
-                each.transition_minimum,
-            )
-        ]
+        steps: list[dict[str, Any]] = []
+        waiting: list[dict[str, Any]] = []
+        for each in self._system.buckets:
+            rules, objects = lifecycle.rules_of(each.lifecycle), list(self._buckets[each.name].list(tags=True))
+            going = forecast.forecast(rules, objects, now_ms, until_ms, each.transition_minimum)
+            staying = forecast.waiting(rules, objects, until_ms)
+            steps += ({"bucket": each.name, **msgspec.structs.asdict(step)} for step in going)
+            waiting += ({"bucket": each.name, **msgspec.structs.asdict(one)} for one in staying)
         steps.sort(key=lambda step: step["day_ms"])
         prices = forecast.prices()
         return {
             "now_ms": now_ms,
             "until_ms": until_ms,
             "steps": steps,
+            "waiting": waiting,
             "prices": {"date": prices.date, "region": prices.region, "currency": prices.currency},
         }
 
