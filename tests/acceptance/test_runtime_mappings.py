@@ -265,6 +265,19 @@ def test_bisect_finds_the_poison_record(tmp_path: Path) -> None:
     run(Runtime(tmp_path, {"f": source}, {"f": {"bisect": True, "retries": 1}}), scenario)
 
 
+def test_a_reserved_concurrency_of_zero_is_told(tmp_path: Path) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        await runtime.put(1)
+        await runtime.until("f", pending=1)
+        (stopped, other) = await runtime.call("functions")
+        assert "ReservedConcurrentExecutions is 0, so it is never called" in stopped["mapping_errors"][0]
+        assert other["mapping_errors"] == []
+        assert runtime.seen("f") == []
+
+    settings = {"f": {"reserved_concurrency": 0}, "g": {"reserved_concurrency": 0}}
+    run(Runtime(tmp_path, {"f": SOUND, "g": SOUND}, {"f": {}}, settings=settings), scenario)
+
+
 def test_a_reserved_concurrency_of_one_serves_every_shard_in_turn(tmp_path: Path) -> None:
     source = "def handler(event, context):\n    time.sleep(0.05)\n    note([os.getpid(), *values(event)])\n"
 

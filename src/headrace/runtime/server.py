@@ -38,7 +38,7 @@ from headrace.runtime.poller import Services
 from headrace.runtime.pool import Pool, Pools
 from headrace.runtime.streams import WatchedStream
 from headrace.settings import Layout
-from headrace.system import Mapping, System
+from headrace.system import Function, Mapping, System
 
 GRACE_S = 5.0  # for invocations under way when the runtime stops
 _DISK_THREADS = 8
@@ -237,17 +237,18 @@ class RuntimeServer:
             error=_error_text(error) if error is not None else None,
             workers=len(pool.workers()),
             url=function.url,
-            mapping_errors=[
-                poller.trouble
-                for runner in self._runners
-                if runner.mapping.function == function.name
-                for poller in runner.pollers.values()
-                if poller.trouble is not None
-            ],
+            mapping_errors=self._mapping_errors(function),
             invocations=pool.invocations,
             errors=pool.errors,
             throttles=pool.throttles,
         )
+
+    def _mapping_errors(self, function: Function) -> list[str]:
+        runners = [each for each in self._runners if each.mapping.function == function.name]
+        if function.reserved_concurrency == 0 and any(each.mapping.enabled for each in runners):
+            return ["its ReservedConcurrentExecutions is 0, so it is never called: raise it or leave it out"]
+        pollers = [poller for each in runners for poller in each.pollers.values()]
+        return [poller.trouble for poller in pollers if poller.trouble is not None]
 
     def _on_measures(self, _: msgspec.Raw) -> dict[str, dict[str, Any]]:
         accounts: dict[str, Account] = {}
