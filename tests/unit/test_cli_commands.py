@@ -168,7 +168,7 @@ def test_status_says_what_is_going_on(fake: FakeBackend, ask: Any) -> None:
         "events    about 4 stored, 1 rejected",
         "table     about 4 items, 1.2 MB",
         "archive   5 records in 2 objects, 999 B",
-        "failures  1 record (see: headrace failures list)",
+        "failures  1 record, replayed since or not (see: headrace failures list)",
         "",
         "ledger balanced, 1 pending",
     ]

@@ -148,7 +148,8 @@ def _stores(status: dict[str, Any]) -> str:
             f"archive   {counted(archive['records'], 'record')} in {counted(archive['objects'], 'object')}, "
             f"{size(archive['bytes'])}",
             f"failures  {counted(status['failures']['records'], 'record')}"
-            + (" (see: headrace failures list)" if status["failures"]["records"] else ""),
+            # The books stay as they are; which were replayed only the documents say, of which there may be many.
+            + (", replayed since or not (see: headrace failures list)" if status["failures"]["records"] else ""),
         )
     )
 
