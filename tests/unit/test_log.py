@@ -105,6 +105,25 @@ async def test_arrival_never_falls(tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_a_clock_that_fails_refuses_what_waits_and_nothing_later(tmp_path: Path) -> None:
+    is_broken = True
+
+    def now_ms() -> int:
+        if is_broken:
+            raise ValueError("no time")
+        return 1000
+
+    log = Log.open(tmp_path, FaultyDisk(), stream="s", shards=1, now_ms=now_ms)
+    waiting = [log.append([(0, b"k", b"lost")]) for _ in range(2)]
+    assert [str(error) for error in await asyncio.gather(*waiting, return_exceptions=True)] == ["no time"] * 2
+    with pytest.raises(ValueError, match="no time"):
+        await log.append([(0, b"k", b"lost")])
+    is_broken = False
+    assert (await log.append([(0, b"k", b"kept")])).first_number == {0: 0}
+    await log.close()
+
+
+@in_loop
 async def test_close_finishes_what_was_appended(tmp_path: Path) -> None:
     log = open_log(tmp_path)
     futures = [log.append([(0, b"k", b"d")])]

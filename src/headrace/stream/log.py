@@ -272,8 +272,13 @@ class Log:
             loop.call_soon(loop.call_soon, self._start, loop, group.bytes)
             return
         self._busy = True
-        now_ms = self._now_ms()
-        if self._writer.has_room(now_ms):
+        try:
+            now_ms = self._now_ms()
+            has_room = self._writer.has_room(now_ms)
+        except Exception as failure:  # nobody but those who wait for the group would learn of it
+            self._write(loop, 0, failure)
+            return
+        if has_room:
             self._write(loop, now_ms)
         else:
             started = loop.create_task(self._in_thread(lambda: self._writer.start_segment(now_ms)))
