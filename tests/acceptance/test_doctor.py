@@ -25,8 +25,9 @@ from headrace.stream import catalog, repair
 from headrace.stream.log import Log
 from headrace.stream.reader import Reader
 from headrace.table.store import Store
-from support.archive import Archive, events
+from support.archive import Archive, events, expected
 from support.command_line import run
+from support.memory import ARRIVAL_MS
 
 GROUPS, RECORDS = 6, 5  # of two shards each
 
@@ -378,6 +379,41 @@ def test_a_compacted_file_with_a_flipped_bit_is_told_warm_and_cold(data: Path, t
     copy = Path(bucket.location(key))
     copy.write_bytes(body[:-9] + b"x" + body[-8:])
     assert findings(data) == told
+
+
+@pytest.mark.parametrize("what", ["missing", "cut short", "damaged"])
+def test_a_lost_file_is_given_up_and_comes_back_from_raw_objects(data: Path, what: str) -> None:
+    archive = Archive(data)
+    (raw,) = archive.put(*events(range(30)))
+    archive.put(*events(range(30), day=2), arrival_ms=ARRIVAL_MS + 3_600_000)
+    archive.compact()
+    first, second = archive.files()
+    for key in (first, second):
+        archive.flip(key)
+        if what == "missing":
+            archive.bucket.delete(key)
+        elif what == "cut short":
+            archive.bucket.path(key).write_bytes(b"PAR1")
+    archive.bucket.delete(raw)
+    told = run("doctor", "--data", data, "--give-up", first).stdout
+    kind = "damaged" if what == "damaged" else "missing or cut short"
+    assert f"mended: {first} is {kind}: 30 events of 2026-07-01, devices 'pump-0' to 'pump-2'." in told
+    assert "are compacted again (0)" in told and f"are {kind} (1): {second} first" in told
+    assert run("doctor", "--data", data, "--give-up", second).exit_code == 0
+    aside = [path.relative_to(data / "damaged/s3/archive").as_posix() for path in data.glob("damaged/**/*.parquet")]
+    assert sorted(aside) == ([] if what == "missing" else [first, second])
+    assert archive.identities() == expected(*events(range(30), day=2))
+    assert archive.compact().events == 30
+    assert archive.identities() == expected(*events(range(30), day=2)) and findings(data) == []
+
+
+def test_a_file_that_is_not_lost_is_not_given_up(data: Path) -> None:
+    archive = Archive(data)
+    archive.put(*events(range(9)))
+    archive.compact()
+    result = run("doctor", "--data", data, "--give-up", archive.files()[0])
+    assert result.exit_code == 1 and "is cold, or no lost file" in result.stdout
+    assert archive.catalogue.manifest("2026-07-01").files and archive.identities() == expected(*events(range(9)))
 
 
 def test_compacted_files_that_no_manifest_names_are_told(data: Path) -> None:

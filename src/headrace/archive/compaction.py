@@ -12,6 +12,7 @@ known by their identity when their raw objects are read again.
 import contextlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -282,6 +283,21 @@ def uncounted(bucket: Bucket, folder: Path, known: catalogue.Catalogue, log: Lif
         left -= {line.key for line in log.lines() if line.action == "expire"}
         left &= {info.key for info in bucket.list(FILES)}
     return sorted(left)
+
+
+def give_up(bucket: Bucket, known: catalogue.Catalogue, file: File) -> int:
+    """Take a lost file out of the catalogue; return how many raw objects may hold some of its events.
+
+    They are those of the hours in which its events arrived, and are compacted again. No compaction is at work; if this
+    is cut off, it may be done again.
+    """
+    hours = (datetime.fromtimestamp(us // 1_000_000, UTC) for us in (file.first_arrival, file.last_arrival))
+    first, last = (f"{RAW}dt={hour:%Y-%m-%d}/hour={hour:%H}/" for hour in hours)
+    found = [info for info in bucket.list(RAW, tags=True) if first <= info.key[: len(first)] <= last and info.readable]
+    for info in filter(_is_compacted, found):
+        bucket.tag(info.key, {name: value for name, value in info.tags.items() if name != TAG})
+    known.forget([file.key])
+    return len(found)
 
 
 def unreadable(bucket: Bucket, date: str, files: Sequence[File]) -> tuple[set[str], list[Problem]]:

@@ -22,10 +22,19 @@ if TYPE_CHECKING:
     help="The data directory to look at (HEADRACE_DATA, else ./data if it is there).",
 )
 @click.option("--repair", is_flag=True, help="Mend what can be mended, deleting nothing; stop the backend first.")
+@click.option(
+    "--give-up",
+    "given_up",
+    metavar="KEY",
+    multiple=True,
+    help="Repair, and go on without this compacted file, which is missing or damaged.",
+)
 @json_option
 @ignored_endpoint_option
 @click.pass_context
-def doctor_command(ctx: click.Context, data: Path | None, repair: bool, as_json: bool) -> None:
+def doctor_command(
+    ctx: click.Context, data: Path | None, repair: bool, given_up: tuple[str, ...], as_json: bool
+) -> None:
     """Say what is wrong with this installation or data, and the mend.
 
     The whole log is read once. Exit code 1 if something is wrong that was not mended.
@@ -35,7 +44,8 @@ def doctor_command(ctx: click.Context, data: Path | None, repair: bool, as_json:
 
     if data is None and Path("data").is_dir():
         data = Path("data")
-    report = examine(Layout(data.resolve()) if data is not None else None, mend=repair)
+    layout = Layout(data.resolve()) if data is not None else None
+    report = examine(layout, mend=repair or bool(given_up), given_up=given_up)
     if as_json:
         print_json({"well": report.well, **msgspec.to_builtins(report)})
     else:

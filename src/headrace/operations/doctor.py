@@ -9,7 +9,7 @@ import importlib.util
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import msgspec
 
 from headrace import cold_folder, disk, rpc, shapes
 from headrace.archive import catalogue, compaction, engine, erasures, metadata
+from headrace.archive.catalogue import Catalogue, File
 from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.local import LocalBucket
 from headrace.errors import DataDirectoryError, HeadraceError, InvalidObjectState, NotFound, StorageError
@@ -31,6 +32,10 @@ MODULES = ("rocksdict", "uvloop", "httptools", "msgspec", "boto3", "botocore", "
 FILES_MIN = 256
 FREE_LITTLE = 1024 * 1024 * 1024
 _SOCKET_BYTES_MAX = 100
+_PUT_BACK = (
+    "Put them back from a backup under the same names. Without one, stop the backend and name each of them: "
+    "`headrace doctor --give-up KEY` goes on without it, and brings back what raw objects still hold."
+)
 
 
 class Finding(msgspec.Struct, omit_defaults=True):
@@ -55,10 +60,11 @@ class Report(msgspec.Struct):
         return all(one.repaired is not None or not one.serious for one in self.findings)
 
 
-def examine(layout: Layout | None, *, mend: bool = False) -> Report:
+def examine(layout: Layout | None, *, mend: bool = False, given_up: Iterable[str] = ()) -> Report:
     """Look at the installation, and at a data directory unless it is None.
 
-    With `mend`, what can be repaired is; raises DataDirectoryError if a backend is at work in it.
+    With `mend`, what can be repaired is; raises DataDirectoryError if a backend is at work in it. `given_up` are keys
+    of compacted files: those of them that are lost are then taken out of the catalogue.
     """
     checked = ["the installation"]
     findings = [*_installation()]
@@ -67,7 +73,7 @@ def examine(layout: Layout | None, *, mend: bool = False) -> Report:
         with contextlib.ExitStack() as held:
             if mend and layout.data.is_dir():
                 held.enter_context(disk.locked(layout.data / "lock", "headrace doctor"))
-            findings += _Examination(layout, mend=mend).run()
+            findings += _Examination(layout, mend=mend, given_up=given_up).run()
     return Report(checked, findings)
 
 
@@ -96,9 +102,10 @@ def _installation() -> Iterator[Finding]:
 class _Examination:
     """One look at a data directory."""
 
-    def __init__(self, layout: Layout, *, mend: bool) -> None:
+    def __init__(self, layout: Layout, *, mend: bool, given_up: Iterable[str]) -> None:
         self._layout = layout
         self._mend = mend
+        self._given_up = set(given_up) if mend else set()
         self._aside = layout.data / "damaged"
 
     def run(self) -> Iterator[Finding]:
@@ -334,13 +341,9 @@ class _Examination:
                 yield Finding("archive", error.problem, error.hint)
                 continue
             there = {info.key: info for info in bucket.list(catalogue.FILES)}  # later: what is replaced stays a while
-            wrong = [file.key for file in files if file.key not in there or there[file.key].size != file.bytes]
-            if wrong:
-                problem = (
-                    f"Compacted files of {bucket.name} are missing or cut short ({len(wrong):,}): {wrong[0]} first."
-                )
-                yield Finding("archive", problem, "Put them back from a backup under the same names.")
-            yield from self._damaged(bucket, [file for file in files if file.key not in wrong])
+            wrong = [file for file in files if file.key not in there or there[file.key].size != file.bytes]
+            yield from self._lost(bucket, known, wrong, "missing or cut short")
+            yield from self._lost(bucket, known, self._damaged(bucket, set(files) - set(wrong)), "damaged")
             if uncounted:
                 manifest = f"{catalogue.PREFIX}dt={catalogue.day_of(uncounted[0])}.json"
                 yield Finding(
@@ -349,17 +352,35 @@ class _Examination:
                     "nobody reads them.",
                     f"Was {manifest} deleted or edited? Put it back from a backup.",
                 )
+        for key in sorted(self._given_up):
+            yield Finding("archive", f"{key} is cold, or no lost file.", "Nothing of it was given up.")
 
-    def _damaged(self, bucket: LocalBucket, files: Sequence[catalogue.File]) -> Iterator[Finding]:
+    def _damaged(self, bucket: LocalBucket, files: Iterable[File]) -> list[File]:
         """Read compacted files from end to end."""
         with engine.connected(self._layout.archive, engine.DEFAULT) as connection:
-            damaged = [file.key for file in files if _is_damaged(connection, bucket, file)]
-        if damaged:
-            problem = f"Compacted files of {bucket.name} are damaged ({len(damaged):,}): {damaged[0]} first."
-            yield Finding("archive", problem, "Put them back from a backup under the same names.")
+            return [file for file in sorted(files, key=lambda file: file.key) if _is_damaged(connection, bucket, file)]
+
+    def _lost(self, bucket: LocalBucket, known: Catalogue, files: Iterable[File], what: str) -> Iterator[Finding]:
+        """Tell of lost files; those that are given up are moved out of the way."""
+        left = []
+        for file in files:
+            if file.key not in self._given_up or bucket.cold_of(file.key) is not None:
+                left.append(file.key)
+                continue
+            self._given_up.remove(file.key)
+            if bucket.path(file.key).is_file():
+                self._move_aside(bucket.path(file.key))
+            count = compaction.give_up(bucket, known, file)
+            events = f"{counted(file.rows, 'event')} of {catalogue.day_of(file.key)}"
+            devices = f"devices {file.first_device!r} to {file.last_device!r}"
+            done = f"given up; raw objects that may hold some of them are compacted again ({count:,})"
+            yield Finding("archive", f"{file.key} is {what}: {events}, {devices}.", _PUT_BACK, repaired=done)
+        if left:
+            problem = f"Compacted files of {bucket.name} are {what} ({len(left):,}): {left[0]} first."
+            yield Finding("archive", problem, _PUT_BACK)
 
 
-def _is_damaged(connection: Any, bucket: LocalBucket, file: catalogue.File) -> bool:
+def _is_damaged(connection: Any, bucket: LocalBucket, file: File) -> bool:
     """Return whether a compacted file is not what was written; of a cold one it is known what was moved there."""
     cold = bucket.cold_of(file.key)
     if cold is not None and file.sha256 not in (None, cold.sha256):
