@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headrace.gateway import http
+from headrace.gateway.heads import REQUEST_ID
 from headrace.gateway.whole import WholeRequests
 from headrace.supervisor import listener
 from headrace.wire import Request, Response
@@ -90,7 +91,7 @@ async def seen(*pieces: bytes) -> Seen:
     answered = await asyncio.wait_for(reader.read(), 10)
     writer.close()
     await server.stop(1.0)
-    varying = (b"Date:", http.REQUEST_ID.encode())
+    varying = (b"Date:", REQUEST_ID.encode())
     same = [line for line in answered.split(b"\r\n") if not line.startswith(varying)]
     return Seen(router.requests, b"\r\n".join(same))
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
-from headrace.gateway import http
+from headrace.gateway import connection, http
 from headrace.supervisor import listener
 
 
@@ -20,7 +20,9 @@ C = TypeVar("C", bound=Connected)
 
 @asynccontextmanager
 async def serving(
-    client: Callable[[asyncio.StreamReader, asyncio.StreamWriter], C], router: http.Router, limits: http.Limits | None
+    client: Callable[[asyncio.StreamReader, asyncio.StreamWriter], C],
+    router: connection.Router,
+    limits: connection.Limits | None,
 ) -> AsyncIterator[tuple[http.HttpServer, Callable[[], Awaitable[C]]]]:
     """Yield a server and what opens a connection to it; all are closed afterwards."""
     server = await http.start(router, listener.listen("127.0.0.1", 0), limits)

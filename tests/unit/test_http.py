@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from headrace.errors import UsageError
-from headrace.gateway import http
+from headrace.gateway import connection, http
 from headrace.supervisor import listener
 from headrace.wire import Request, Response
 from support import http_serving
@@ -75,7 +75,7 @@ class Plain:
 
 
 def serving(
-    handler: Callable[[Request], Awaitable[Response]] = echo, limits: http.Limits | None = None
+    handler: Callable[[Request], Awaitable[Response]] = echo, limits: connection.Limits | None = None
 ) -> AbstractAsyncContextManager[tuple[http.HttpServer, Open]]:
     return http_serving.serving(Client, Plain(handler), limits)
 
@@ -303,7 +303,7 @@ def test_answers_without_a_body(method: str, status: int, length: str | None) ->
 
 def test_silent_connections_are_closed() -> None:
     async def body() -> None:
-        async with serving(limits=http.Limits(idle_s=0.01, request_s=0.01)) as (_, connect):
+        async with serving(limits=connection.Limits(idle_s=0.01, request_s=0.01)) as (_, connect):
             idle, half = await connect(), await connect()
             half.send(HELLO[:40])
             assert await idle.ended()
@@ -321,7 +321,7 @@ def test_a_client_that_does_not_read_holds_up_only_itself() -> None:
         return Response(200, b"x" * 4_000_000)
 
     async def body() -> None:
-        async with serving(big, http.Limits(request_s=0.5)) as (server, connect):
+        async with serving(big, connection.Limits(request_s=0.5)) as (server, connect):
             deaf = await connect()
             deaf.reader._transport.pause_reading()  # type: ignore[attr-defined]
             deaf.send(b"GET /deaf HTTP/1.1\r\n\r\n" * 50)

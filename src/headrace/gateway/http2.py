@@ -1,6 +1,6 @@
 """HTTP/2 without TLS, to those that speak it unasked ("prior knowledge"): an asyncio protocol over the library h2.
 
-`http.py` hands a connection over whose first bytes are the preface. Requests and answers are what they are there, but
+`http1.py` hands a connection over whose first bytes are the preface. Requests and answers are what they are there, but
 that all requests of a connection are answered at once, each when it is ready. The bounds are the same, by HTTP/2's
 means: so many streams, and windows that stay shut while a connection holds too much of what it has sent.
 """
@@ -27,8 +27,19 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
-from headrace.gateway import http
-from headrace.wire import Reply, Request, Response
+from headrace.gateway.connection import (
+    BODY_BYTES_MAX,
+    BODY_TOO_LARGE,
+    HEAD_BYTES_MAX,
+    LINGER_S,
+    NO_PROXY,
+    READ_AHEAD_BYTES,
+    TOO_SLOW,
+    Outcome,
+    Shared,
+)
+from headrace.gateway.heads import is_bare
+from headrace.wire import Request, Response
 
 STREAMS_MAX = 100  # what clients take for granted until they have read the settings
 STREAM_WINDOW = 256 * 1024  # that all streams have sent so much to no avail is 25 MiB
@@ -36,7 +47,6 @@ _HEADER_TABLE_BYTES = 4096
 
 _METHOD = re.compile(r"[A-Z]{1,32}")
 _TARGET = re.compile(r"/[!-~]*")
-_OF_CONNECTIONS = frozenset(("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"))
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +77,7 @@ class _Stream:
         self.unsent = memoryview(b"")  # what the client does not take yet of the answer's body
 
 
-def speak(shared: http.Shared, transport: asyncio.Transport, peer: str, data: bytes) -> None:
+def speak(shared: Shared, transport: asyncio.Transport, peer: str, data: bytes) -> None:
     """Take a connection over that began with `data`."""
     connection = _Connection(shared, transport, peer)
     transport.set_protocol(connection)
@@ -77,7 +87,7 @@ def speak(shared: http.Shared, transport: asyncio.Transport, peer: str, data: by
 class _Connection(asyncio.Protocol):
     """One connection: h2 reads and writes the frames, each request is handed over once it is whole."""
 
-    def __init__(self, shared: http.Shared, transport: asyncio.Transport, peer: str) -> None:
+    def __init__(self, shared: Shared, transport: asyncio.Transport, peer: str) -> None:
         self._shared = shared
         self._transport = transport
         self._peer = peer
@@ -98,7 +108,7 @@ class _Connection(asyncio.Protocol):
             initial_values={
                 SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
                 SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-                SettingCodes.MAX_HEADER_LIST_SIZE: http.HEAD_BYTES_MAX,
+                SettingCodes.MAX_HEADER_LIST_SIZE: HEAD_BYTES_MAX,
             },
         )
         self._h2.initiate_connection()
@@ -189,11 +199,11 @@ class _Connection(asyncio.Protocol):
         stream.path, _, stream.query = target.partition("?")
         length = stream.headers.get("content-length", "0")
         if stream.method == "CONNECT":
-            self._refuse(stream, 405, "This is no proxy.")
+            self._refuse(stream, 405, NO_PROXY)
         elif not (_METHOD.fullmatch(stream.method) and _TARGET.fullmatch(target) and length.isdecimal()):
             self._refuse(stream, 400, "The method, the path or the length of the body is none.")
-        elif int(length) > http.BODY_BYTES_MAX:
-            self._refuse(stream, 413, http.BODY_TOO_LARGE)
+        elif int(length) > BODY_BYTES_MAX:
+            self._refuse(stream, 413, BODY_TOO_LARGE)
         elif stream.headers.get("expect", "").lower() == "100-continue":
             self._h2.send_headers(stream.id, [(":status", "100")])
 
@@ -206,8 +216,8 @@ class _Connection(asyncio.Protocol):
         stream.unread += size
         stream.body += event.data
         self._body_bytes += len(event.data)
-        if len(stream.body) > http.BODY_BYTES_MAX:
-            self._refuse(stream, 413, http.BODY_TOO_LARGE)
+        if len(stream.body) > BODY_BYTES_MAX:
+            self._refuse(stream, 413, BODY_TOO_LARGE)
 
     def _on_end(self, event: StreamEnded) -> None:
         stream = self._streams.get(event.stream_id)
@@ -236,7 +246,7 @@ class _Connection(asyncio.Protocol):
             if stream.unread:
                 self._h2.acknowledge_received_data(stream.unread, stream.id)
                 stream.unread = 0
-            if self._body_bytes > http.READ_AHEAD_BYTES:
+            if self._body_bytes > READ_AHEAD_BYTES:
                 break
 
     # --- answering ---
@@ -249,38 +259,16 @@ class _Connection(asyncio.Protocol):
         request = Request(stream.method, stream.path, stream.query, stream.headers, body, self._peer)
         self._under_way += 1
         self._regulate()
-        answered = partial(self._answered, stream, request)
-        try:
-            answer = self._shared.router(request)
-        except Exception as error:
-            self._shared.loop.call_soon(answered, error)
-            return
-        if isinstance(answer, Reply):
-            answer.give_to(answered, lambda response: None)
-            return
-        future = answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
-        future.add_done_callback(partial(self._done, stream, request))
+        self._shared.ask(request, self._transport, partial(self._answered, stream, request), lambda response: None)
 
-    def _done(self, stream: _Stream, request: Request, answer: asyncio.Future[Response]) -> None:
-        try:
-            outcome: Response | Exception = answer.result()
-        except Exception as error:
-            outcome = error
-        except asyncio.CancelledError:
-            _log.warning("An answer was given up; its connection is closed")
-            self._transport.abort()
-            return
-        self._answered(stream, request, outcome)
-
-    def _answered(self, stream: _Stream, request: Request, outcome: Response | Exception) -> None:
+    def _answered(self, stream: _Stream, request: Request, outcome: Outcome) -> None:
         self._under_way -= 1
         self._body_bytes -= len(request.body)
         self._regulate()
         try:
-            if isinstance(outcome, Exception):
-                outcome = self._shared.router.failed(request, outcome)
+            response = self._shared.response(request, outcome)
             if stream.id in self._streams:
-                self._answer(stream, outcome)
+                self._answer(stream, response)
             self._send()
         except BaseException:
             _log.exception("An answer failed; its connection is closed")
@@ -294,27 +282,12 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, stream: _Stream, response: Response) -> None:
         """Send the head of an answer, and have the body sent."""
-        status, body, content_type, further = response
-        bare = http.is_bare(status)
-        headers = [(b":status", b"%d" % status)]
-        if content_type:
-            headers.append((b"content-type", content_type.encode("latin-1", "replace")))
-        headers.append((b"date", http.date().encode()))
-        if not bare:
-            headers.append((b"content-length", b"%d" % len(body)))
-        for raw_name, raw_value in further:
-            name = raw_name.lower()
-            if name not in _OF_CONNECTIONS:
-                value = raw_value.replace("\r", " ").replace("\n", " ")
-                headers.append((name.encode("latin-1", "replace"), value.encode("latin-1", "replace")))
-        if not any(name == http.REQUEST_ID for name, _ in further):
-            headers.append((http.REQUEST_ID.lower().encode(), http.request_id().encode()))
-        without_body = bare or not body or stream.method == "HEAD"
-        self._h2.send_headers(stream.id, headers, end_stream=without_body)
+        without_body = is_bare(response.status) or not response.body or stream.method == "HEAD"
+        self._h2.send_headers(stream.id, self._shared.heads.http2(response), end_stream=without_body)
         if without_body:
             self._finish(stream)
         else:
-            stream.unsent = memoryview(body)
+            stream.unsent = memoryview(response.body)
             stream.active_s = self._shared.now_s
             self._sending.append(stream)
 
@@ -353,7 +326,7 @@ class _Connection(asyncio.Protocol):
         if stream.ended:
             self._forget(stream)
         else:  # resetting it at once would have some clients drop the answer
-            self._shared.loop.call_later(http.LINGER_S, self._cut_off, stream)
+            self._shared.loop.call_later(LINGER_S, self._cut_off, stream)
 
     def _cut_off(self, stream: _Stream) -> None:
         if stream.id in self._streams:
@@ -409,7 +382,7 @@ class _Connection(asyncio.Protocol):
             if stream.unsent:
                 self._reset(stream, ErrorCodes.CANCEL)
             elif not stream.taken:
-                self._refuse(stream, 408, "The request did not arrive whole in time.")
+                self._refuse(stream, 408, TOO_SLOW)
         if not self._streams and now_s - self._active_s > limits.idle_s:
             self.finish()
             self._transport.close()

@@ -2,7 +2,7 @@
 
 Only what can't be taken for anything else is read: a plain request line, plain headers of which each comes once and
 none is about the connection or how the body is coded, and a body that ends where the data does. Everything else is
-left to the parser (`http.py`), right or wrong; from what is read here it would make the same request.
+left to the parser (`http1.py`), right or wrong; from what is read here it would make the same request.
 """
 
 import re
