@@ -1,6 +1,7 @@
 """Functions that misbehave in every way, in real worker processes: none costs anybody else anything."""
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -228,14 +229,17 @@ def test_forked_children_do_not_speak_for_their_worker_and_end_with_it(tmp_path:
             return "parent"
         if event == "leave a child":
             return subprocess.Popen(["sleep", "600"]).pid
-        if event == "hang with a child":
-            with open(os.environ["SEEN"], "w") as file:
-                file.write(str(subprocess.Popen(["sleep", "600"]).pid))
+        if event == "leave a daemon":
+            pid = os.fork()
+            if pid == 0:
+                os.setsid()
+                time.sleep(600)
+            return pid
+        if event == "hang with a child and a daemon":
+            note([subprocess.Popen(["sleep", "600"], start_new_session=alone).pid for alone in (False, True)])
             time.sleep(600)
         if event == "exit with a child":
-            pid = subprocess.Popen(["sleep", "600"]).pid
-            with open(os.environ["SEEN"], "w") as file:
-                file.write(str(pid))
+            note([subprocess.Popen(["sleep", "600"]).pid])
             os._exit(1)
         return "well"
     """
@@ -244,10 +248,10 @@ def test_forked_children_do_not_speak_for_their_worker_and_end_with_it(tmp_path:
         for event in ("return in the child", "raise in the child"):
             assert (await runtime.invoke("f", event)).payload == "parent"
             assert (await runtime.invoke("f", "")).payload == "well"
-        children = [(await runtime.invoke("f", "leave a child")).payload]
-        for event in ("hang with a child", "exit with a child"):
+        children = [(await runtime.invoke("f", event)).payload for event in ("leave a child", "leave a daemon")]
+        for event in ("hang with a child and a daemon", "exit with a child"):
             assert (await runtime.invoke("f", event)).error == "Unhandled"
-            children.append(int((tmp_path / "f.seen").read_text()))
+        children += itertools.chain(*runtime.seen("f"))
         deadline = time.monotonic() + 20
         while any(is_alive(pid) for pid in children):
             assert time.monotonic() < deadline

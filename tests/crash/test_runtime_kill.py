@@ -107,6 +107,25 @@ def test_workers_end_with_their_runtime_and_every_record_is_processed(tmp_path: 
     run(Runtime(tmp_path, {"f": source}, {"f": {"batch_size": 7}}, shards=2), scenario)
 
 
+def test_what_a_function_has_left_running_ends_with_the_runtime(tmp_path: Path) -> None:
+    source = """
+    import subprocess
+    def handler(event, context):
+        return [subprocess.Popen(["sleep", "600"], start_new_session=alone).pid for alone in (False, True)]
+    """
+
+    async def scenario(runtime: Runtime, processes: list[subprocess.Popen[bytes]]) -> None:
+        left = (await runtime.invoke("f")).payload
+        assert all(map(is_alive, left))
+        processes[-1].kill()
+        deadline = time.monotonic() + 20
+        while any(map(is_alive, left)):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+
+    run(Runtime(tmp_path, {"f": source}), scenario)
+
+
 def workers(runtime_pid: int) -> list[int]:
     """Return the runtime's children."""
     return [int(pid) for pid in Path(f"/proc/{runtime_pid}/task/{runtime_pid}/children").read_text().split()]

@@ -17,7 +17,7 @@ import msgspec
 
 from headrace import clock, rpc
 from headrace.disk import make_folder
-from headrace.runtime import function_log
+from headrace.runtime import function_log, strays
 from headrace.runtime.memory import MIB
 from headrace.runtime.messages import FD_VARIABLE, LOG_VARIABLE, Call, Ready, Reply, error_document
 from headrace.system import Function
@@ -36,7 +36,7 @@ class NeverStarted(Exception):
 class Execution(rpc.Frames):
     """One worker process. `started` makes it; it is `dead` once it can't be called any more."""
 
-    def __init__(self, function: Function, slot: int, log: Path) -> None:
+    def __init__(self, function: Function, slot: int, log: Path, log_stream: str) -> None:
         super().__init__()
         self.slot = slot
         self.log = log
@@ -46,6 +46,7 @@ class Execution(rpc.Frames):
         self.worked = True  # since its memory was last looked at
         self.used_mb: int | None = None  # the most that was seen
         self._function = function
+        self._log_stream = log_stream
         self._process: asyncio.subprocess.Process
         self._watch: asyncio.Task[None]
         loop = asyncio.get_running_loop()
@@ -58,7 +59,7 @@ class Execution(rpc.Frames):
     @classmethod
     async def started(cls, function: Function, slot: int, log: Path, environment: Mapping[str, str]) -> "Execution":
         """Start a worker process. Raises OSError where the system has no process to give."""
-        self = cls(function, slot, log)
+        self = cls(function, slot, log, environment[strays.VARIABLE])
         make_folder(log.parent)
         ours, theirs = socket.socketpair()
         with theirs, log.open("ab") as output:
@@ -179,6 +180,7 @@ class Execution(rpc.Frames):
                 self._fail("Runtime.ExitError", _exit_text(code))
             elif self._reply is not None:
                 self._reply.set_exception(NeverStarted())
+        await asyncio.to_thread(strays.end, self._log_stream)
 
     def _is_waiting(self) -> bool:
         return self._reply is not None and not self._reply.done()

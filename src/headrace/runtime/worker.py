@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from headrace import clock, errors, record
-from headrace.runtime import handler, kinesis_event, mapping
+from headrace.runtime import handler, kinesis_event, mapping, strays
 from headrace.runtime.context import Context
 from headrace.runtime.function_log import FunctionLog, flush
 from headrace.runtime.kinesis_event import Source
@@ -67,12 +67,22 @@ class Channel:
         """End this process and its children as soon as the socket closes, whatever the handler is doing."""
         poll = select.poll()
         poll.register(self._fd, 0)  # no event but a hang-up
+        log_stream = os.environ[strays.VARIABLE]
 
         def wait() -> None:
             poll.poll()
-            os.killpg(0, signal.SIGKILL)
+            try:
+                strays.end(log_stream)
+            finally:
+                os.killpg(0, signal.SIGKILL)
 
-        threading.Thread(target=wait, name="runtime", daemon=True).start()
+        self._follower = threading.Thread(target=wait, name="runtime", daemon=True)
+        self._follower.start()
+
+    def end(self) -> None:
+        """End as above; the socket is about to close."""
+        flush()
+        self._follower.join()
 
     def _read(self, length: int) -> bytes | None:
         body = os.read(self._fd, length)
@@ -280,6 +290,7 @@ def main(function: str) -> int:
     if not worker.start():
         return 1
     worker.run()
+    channel.end()
     return 0
 
 
