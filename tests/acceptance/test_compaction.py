@@ -17,7 +17,7 @@ from headrace.operations.lifecycle import Lifecycle
 from headrace.settings import Layout
 from headrace.system import Bucket, System
 from headrace.timekeeping import Timekeeper
-from support.archive import DAY_MS, Archive, event, events, expected, of_version_2
+from support.archive import DAY_MS, Archive, event, events, expected, needs_native, of_version_2
 from support.memory import ARRIVAL_MS
 
 COLD_AFTER_A_DAY = [
@@ -53,6 +53,7 @@ def test_files_have_no_bloom_filters(archive: Archive) -> None:
     assert duckdb.execute(found).fetchone() == (0,)
 
 
+@needs_native
 def test_small_objects_are_regular_whatever_they_begin_with(archive: Archive) -> None:
     for start in range(0, 120, 6):
         archive.put({"device_id": "gateway", "is_up": True, "id": str(start)}, *events(range(start + 1, start + 6)))

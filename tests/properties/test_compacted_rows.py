@@ -1,4 +1,4 @@
-"""Both ways from raw objects to rows, by SQL and one by one, agree on whatever devices send."""
+"""Both ways from raw objects to rows, natively and one by one, agree on whatever devices send."""
 
 import json
 import tempfile
@@ -15,6 +15,7 @@ from headrace import event
 from headrace.archive import columns, raw, staging
 from headrace.archive.local import LocalBucket
 from headrace.event import Event
+from support.archive import needs_native
 from support.memory import ARRIVAL_MS, lambda_record
 
 TYPED = columns.typed(("temperature", "humidity", "O'Hara", "Temperature", "time"))
@@ -107,25 +108,40 @@ class Both:
         self.connection = duckdb.connect(config={"threads": 1})
         self.number = 0
 
-    def rows(self, batches: list[list[bytes]], keys: list[str]) -> tuple[list[Any], list[Any], int]:
-        self.number += 1
-        bucket = LocalBucket(self.folder / f"bucket-{self.number}")
+    def put(self, batches: list[list[bytes]], keys: list[str]) -> LocalBucket:
+        """Return a bucket with a raw object a batch, each of another shard."""
         place = iter(range(10**6))
+        made = []
         for shard, batch in enumerate(batches):
             sent = zip(batch, keys, strict=False)
-            records = [lambda_record(data, key, number=next(place), shard=shard) for data, key in sent]
+            made.append([lambda_record(data, key, number=next(place), shard=shard) for data, key in sent])
+        return self.put_records(*made)
+
+    def put_records(self, *batches: list[dict[str, Any]]) -> LocalBucket:
+        self.number += 1
+        bucket = LocalBucket(self.folder / f"bucket-{self.number}")
+        for records in batches:
             for key, body in raw.objects(records):
                 bucket.put(key, body)
-        taken = [info.key for info in bucket.list()]
-        found, exact = [], []
-        for shapes in (staging.SHAPES_MAX, 0):
-            staged = staging.Staging(self.connection, bucket, self.folder, TYPED, shapes_max=shapes)
-            staged.add(taken)
-            assert not staged.problems and staged.records == sum(map(len, batches))
-            exact.append(staged.exact)
-            select = f"SELECT * FROM {staging.TABLE} ORDER BY number, id, device_id, time"
-            found.append(self.connection.execute(select).fetchall())
-        return found[0], found[1], exact[0]
+        return bucket
+
+    def staged(self, bucket: LocalBucket, **options: Any) -> staging.Staging:
+        staged = staging.Staging(self.connection, bucket, self.folder, TYPED, **options)
+        staged.add([info.key for info in bucket.list()])
+        assert not staged.problems
+        return staged
+
+    def ask(self, select: str) -> list[Any]:
+        return self.connection.execute(select).fetchall()
+
+    def rows(self, bucket: LocalBucket) -> tuple[list[Any], list[Any], staging.Staging]:
+        """Return the rows both ways, and what was staged natively."""
+        found = []
+        for natively in (False, True):
+            staged = self.staged(bucket, natively=natively)
+            order = "number, sequence_number, id, device_id, time"
+            found.append(self.ask(f"SELECT * FROM ({staged.of_all()}) ORDER BY {order}"))
+        return found[1], found[0], staged
 
 
 @pytest.fixture(scope="module")
@@ -142,12 +158,13 @@ KEYS = st.lists(st.sampled_from(["pump-1", "a,b", 'a"b', "é", "a\\b", "k" * 256
 @example([[b'{"measure":"temperature","value":1,"temperature":2}']], ["pump-1"] * 12)
 @example([[b'{"temperature":70.50,"status":"ok"}'] * 3], ["pump-1"] * 12)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-def test_sql_and_python_agree(both: Both, batches: list[list[bytes]], keys: list[str]) -> None:
-    by_sql, by_python, _ = both.rows(batches, keys)
-    assert by_sql == by_python
+def test_both_agree(both: Both, batches: list[list[bytes]], keys: list[str]) -> None:
+    natively, exactly, staged = both.rows(both.put(batches, keys))
+    assert natively == exactly and staged.records == sum(map(len, batches))
 
 
-def test_regular_lines_are_done_by_sql(both: Both) -> None:
+@needs_native
+def test_regular_lines_are_done_natively(both: Both) -> None:
     send = [
         b'{"time":"2013-07-04T00:00:00Z","device_id":"pump-1","measure":"temperature","value":%d.50,"id":"f-%d"}'
         % (n, n)
@@ -156,9 +173,53 @@ def test_regular_lines_are_done_by_sql(both: Both) -> None:
     plain = [
         b'{"device_id": "pump-1", "time": %d, "temperature": null, "status": "on", "x": 1e5}' % n for n in range(10)
     ]
-    for batch in (send, plain):
-        by_sql, by_python, exact = both.rows([batch], ["pump-1"] * 10)
-        assert exact == 0 and by_sql == by_python and len(by_sql) == 10
+    many = [
+        b'[{"time":"2013-07-04 01:02:03.1234567+02:00","at":{"x":[%d]}},{"temperature":0.1234567890123456}]' % n
+        for n in range(5)
+    ]
+    for batch in (send, plain, many):
+        natively, exactly, staged = both.rows(both.put([batch], ["pump-1"] * 10))
+        assert staged.exact == 0 and natively == exactly and len(natively) == 10
+
+
+@needs_native
+def test_sequence_numbers_of_others_are_kept(both: Both) -> None:
+    """They are not numbered without gaps, and what AWS writes in one is its own affair."""
+    ours = int(lambda_record(b"{}")["kinesis"]["sequenceNumber"])
+    others = [ours + 1, ours + (1 << 40), ours + (1 << 75), 3 << 184, 10**55, 10**56 - 1]
+    numbers = [ours, ours + (1 << 148), *others]  # the second is one of a stream made a second later
+    records = [lambda_record(b"{}") for _ in numbers]
+    for record, number in zip(records, numbers, strict=True):
+        record["kinesis"]["sequenceNumber"] = str(number)
+    natively, exactly, staged = both.rows(both.put_records(*([record] for record in records)))
+    assert natively == exactly and len(natively) == len(records) and staged.exact == 0
+    assert len(both.ask(f"FROM ({staged.of_all()}) WHERE sequence_number IS NULL")) == 2
+
+
+EVENTS = st.builds(
+    lambda device, time, identity: b'{"device_id":"%s","time":%d,"id":"%s"}' % (device, time, identity),
+    st.sampled_from([b"pump-1", b"pump-10", b"pump-2", b"a", "é".encode()]),
+    st.sampled_from([0, 86_399, 86_400, 1_500_000_000, 1_500_000_001, 1_500_086_400]),
+    st.sampled_from([b"a", b"b", b"ba", b"c" * 200, b"d\\n"]),
+)
+
+
+@given(st.lists(st.lists(EVENTS, min_size=1, max_size=30), min_size=1, max_size=3), st.sampled_from([1, 2**20]))
+@settings(max_examples=60, deadline=None)
+def test_rows_of_a_day_are_in_order_where_it_is_said(both: Both, batches: list[list[bytes]], batch_bytes: int) -> None:
+    """However often they were spilled, and whatever else was decoded one by one."""
+    bucket = both.put(batches, ["pump-1"] * 30)
+    staged = both.staged(bucket, batch_bytes=batch_bytes)
+    found = []
+    for day in staged.days():
+        rows = staged.of_day(day)
+        identities = both.ask(f"SELECT device_id, time, id FROM ({rows.sql})")
+        assert identities and {str(time.date()) for _, time, _ in identities} == {day}
+        if rows.is_sorted:
+            assert identities == sorted(set(identities), key=lambda row: (row[0].encode(), row[1], row[2].encode()))
+        found += identities
+    everything = both.ask(f"SELECT device_id, time, id FROM ({staged.of_all()})")
+    assert sorted(found) == sorted(everything) and len(everything) == staged.events == sum(map(len, batches))
 
 
 @given(documents())

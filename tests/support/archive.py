@@ -2,15 +2,17 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 import zstandard
 
-from headrace.archive import catalogue, compaction, raw, snapshot
+from headrace.archive import catalogue, compaction, native, raw, snapshot
 from headrace.archive.base import Bucket
 from headrace.archive.catalogue import Range
 from headrace.archive.local import LocalBucket
@@ -18,6 +20,10 @@ from support.memory import ARRIVAL_MS, lambda_record
 
 READINGS = ("temperature", "humidity")
 DAY_MS = 86_400_000
+needs_native = pytest.mark.skipif(
+    not native.IS_COMPILED and not os.environ.get("CI"),
+    reason="needs the native decoder: a C compiler and Python's headers, then `make clean`",
+)
 
 
 class Archive:

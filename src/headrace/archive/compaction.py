@@ -20,7 +20,7 @@ from uuid import uuid4
 import msgspec
 
 from headrace import clock, disk
-from headrace.archive import catalogue, columns, day, erasures, merging, raw, settled, sorting, staging
+from headrace.archive import catalogue, columns, day, erasures, merging, raw, settled, staging
 from headrace.archive.base import COLD_CLASSES, Bucket, ObjectInfo
 from headrace.archive.catalogue import FILES, File, Run, merged
 from headrace.archive.engine import DEFAULT, Limits, connected, is_damaged
@@ -33,7 +33,6 @@ RAW, TAG = "raw/", "compacted"
 GRACE_MS = 3_600_000  # for readers that began before a file was replaced
 ROUND_BYTES = 512 * 1024 * 1024  # of raw objects, compressed: some 20 million events
 ROUND_OBJECTS = 20_000
-CLUSTER_DAYS = 8  # from which on a round's rows are put in order of days first
 LOCK, _PENDING = "lock", "pending.json"
 
 
@@ -144,7 +143,14 @@ class _Run:
 
     def _round(self, infos: Sequence[ObjectInfo], work: Path) -> None:
         with connected(work, self._limits) as connection:
-            staged = Staging(connection, self._bucket, work, self._typed, erased=erasures.read(self._bucket))
+            staged = Staging(
+                connection,
+                self._bucket,
+                work,
+                self._typed,
+                erased=erasures.read(self._bucket),
+                batch_bytes=self._limits.memory_mb * 1024 * 1024 // 4,
+            )
             staged.add(info.key for info in infos)
             self._problems(staged.problems)
             events = staged.events
@@ -155,26 +161,24 @@ class _Run:
 
     def _days(self, connection: Any, staged: Staging, work: Path) -> list[day.Outcome]:
         """Write the files of each day; return what to publish."""
-        dates = sorting.days_of(connection, staging.TABLE)
-        if len(dates) > CLUSTER_DAYS:
-            staged.cluster()
         outcomes = []
-        for date in dates:
-            outcome = self._day(connection, date, work)
+        for date in staged.days():
+            outcome = self._day(connection, date, staged.of_day(date), work)
             if outcome.events:
                 outcomes.append(outcome)
         return outcomes
 
-    def _day(self, connection: Any, date: str, work: Path) -> day.Outcome:
+    def _day(self, connection: Any, date: str, staged: staging.Staged, work: Path) -> day.Outcome:
         """Write the files of a day. Those that prove to be damaged are left as they are, as if they were cold."""
         import duckdb
 
         files = self._catalogue.manifest(date).files
         left = self._unreadable(date, files)
-        new = f"(SELECT * FROM {staging.TABLE} WHERE {sorting.on_day_sql(date)})"
 
         def write(plan: merging.Plan) -> day.Outcome:
-            return day.write(connection, self._bucket, work, date, plan, self._typed, new)
+            return day.write(
+                connection, self._bucket, work, date, plan, self._typed, f"({staged.sql})", is_sorted=staged.is_sorted
+            )
 
         def planned() -> merging.Plan:
             return merging.plan(files, left, self._now_ms, self._warm_days)
@@ -352,7 +356,7 @@ def shard_of(one: staging.Object) -> str:
 
 def runs_of(bucket: Bucket, one: staging.Object) -> list[Run]:
     """Return the numbers of an object's records; none where they are not numbered as ours are."""
-    if one.source is None:
+    if not one.is_numbered:
         return []
     first, last = (parse_sequence_number(text).number for text in (one.name.first, one.name.last))
     if one.name.records == last - first + 1:

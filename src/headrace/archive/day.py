@@ -64,6 +64,7 @@ def write(
     typed: tuple[str, ...],
     new: str,
     *,
+    is_sorted: bool = False,
     part: str = "",
     suffix: str = "",
 ) -> Outcome:
@@ -71,7 +72,7 @@ def write(
 
     An identity that is there already is left as it is: the first that was compacted counts. With `part`, a condition
     on device_id, that part of the day alone, whether it has news or not: the other parts replace the same files.
-    The names of the new files end with `suffix`.
+    The names of the new files end with `suffix`. `is_sorted` says that `new` is in the order of identities, each once.
 
     Raises HeadraceError if what was written is not what should be; nothing is changed then.
     """
@@ -79,19 +80,25 @@ def write(
     new = f"(SELECT * FROM {new} WHERE {part})" if part else new
     merged, compared = (_files_sql(bucket, files, part) for files in (plan.merged, plan.compared))
     known = [files for files in (merged, compared) if files]
-    has_copies = any(file.unchecked for file in (*plan.merged, *plan.compared)) or _may_repeat(connection, new, known)
+    has_copies = any(file.unchecked for file in (*plan.merged, *plan.compared)) or _may_repeat(
+        connection, new, known, is_once=is_sorted
+    )
     fresh = _fresh(connection, new, known) if has_copies else f"SELECT {_IDENTITY} FROM {new}"
-    (events,) = _one(connection, f"SELECT count(*) FROM ({fresh})")
+    due = _one(connection, f"SELECT {CHECK} FROM ({fresh})")
+    events = due[0]
     if not events and not (part and merged):
         return Outcome(day, (), (), 0)
     union = "UNION" if any(file.unchecked for file in plan.merged) else "UNION ALL"  # such files may repeat others
-    there = f" {union} SELECT {_IDENTITY} FROM {merged}" if merged else ""
-    due = _one(connection, f"SELECT {CHECK} FROM ({fresh}{there})")
+    if merged:
+        due = _one(connection, f"SELECT {CHECK} FROM ({fresh} {union} SELECT {_IDENTITY} FROM {merged})")
     if not due[0]:
         return Outcome(day, (), plan.merged, 0)
     path = folder / f"{uuid4().hex}.parquet"
     rows = _rows_sql(new, merged, compared if has_copies else "")
-    copy_sorted(connection, rows, tuple(names), path, has_copies=has_copies)
+    if is_sorted and not known:
+        copy(connection, f"SELECT {names_sql(names)} FROM {new}", path)
+    else:
+        copy_sorted(connection, rows, tuple(names), path, has_copies=has_copies)
     paths = _split(connection, path, tuple(names))
     files = [described(connection, day, path, tuple(names), plan.unchecked, suffix) for path in paths]
     found = _one(connection, f"SELECT {CHECK} FROM {parquet_sql([str(path) for path in paths])}")
@@ -103,13 +110,14 @@ def write(
     return Outcome(day, tuple(map(Written, files, paths)), plan.merged, events)
 
 
-def _may_repeat(connection: Any, new: str, known: Sequence[str]) -> bool:
+def _may_repeat(connection: Any, new: str, known: Sequence[str], *, is_once: bool) -> bool:
     """Return whether an identity may come twice in what is new, or be in files that are known; never wrongly not.
 
     Those that are equal have equal hashes, and numbers are compared far faster than texts.
     """
     hashed = f"SELECT hash({_IDENTITY}) AS hashed FROM "
-    (is_once,) = _one(connection, f"SELECT count(*) = count(DISTINCT hashed) FROM ({hashed} {new})")
+    if not is_once:
+        (is_once,) = _one(connection, f"SELECT count(*) = count(DISTINCT hashed) FROM ({hashed} {new})")
     both = (f"SELECT count(*) FROM ({hashed} {files}) SEMI JOIN ({hashed} {new}) USING (hashed)" for files in known)
     return not is_once or any(_one(connection, sql)[0] for sql in both)
 

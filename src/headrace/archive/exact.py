@@ -1,6 +1,6 @@
 """Archived records to rows of compacted files, by `headrace.event`: exact for whatever a device sent. Pure.
 
-`regular.py` does the same for ordinary lines many times faster; the two agree row by row.
+`native/` does the same for ordinary lines many times faster; the two agree row by row.
 """
 
 import math

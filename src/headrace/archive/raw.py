@@ -83,7 +83,7 @@ def objects(records: Iterable[LambdaRecord]) -> list[RawObject]:
         place = (record["eventSourceARN"], shard_of(record), arrived_ms // (_HOUR_S * 1000))
         group = groups.get(place)
         if group is None:
-            group = groups[place] = _Group(_head(stream_of(record), place[1]), sequence, sequence, [])
+            group = groups[place] = _Group(head(stream_of(record), place[1]), sequence, sequence, [])
         group.last = sequence
         key = jsontext.encode(kinesis["partitionKey"]).decode()
         data = _data(kinesis["data"])
@@ -94,6 +94,19 @@ def objects(records: Iterable[LambdaRecord]) -> list[RawObject]:
 def lines(body: bytes) -> list[Line]:
     """Return the records of a raw object; raises zstandard.ZstdError where it is damaged."""
     return _lines(zstandard.ZstdDecompressor().decompress(body))
+
+
+def parsed(content: bytes) -> list[Line]:
+    """Return the records of some lines."""
+    return _lines(content)
+
+
+def is_utf8(content: bytes) -> bool:
+    """Return whether lines are in UTF-8, as all that are put are."""
+    try:
+        return content.isascii() or bool(content.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def rewritten(key: str, name: Name, content: bytes, change: Change) -> RawObject | None:
@@ -107,9 +120,9 @@ def rewritten(key: str, name: Name, content: bytes, change: Change) -> RawObject
         changed = change(line)
         if changed is not None:
             changes += 1
-            head, data = _head(line.stream, line.shard), _data(pybase64.b64encode(changed[1]).decode())
+            start, data = head(line.stream, line.shard), _data(pybase64.b64encode(changed[1]).decode())
             sent_as = jsontext.encode(changed[0]).decode()
-            text = f'{head}{line.seq}","key":{sent_as},"arrived_us":{line.arrived_us},{data}}}\n'.encode()
+            text = f'{start}{line.seq}","key":{sent_as},"arrived_us":{line.arrived_us},{data}}}\n'.encode()
         texts.append(text)
     if not changes:
         return None
@@ -134,10 +147,11 @@ def is_whole(name: Name, body: bytes) -> bool:
 
 def is_known(name: Name, content: bytes) -> bool:
     """Return whether an object's lines are of the version that is read here."""
-    return content.startswith(_head(name.stream, name.shard).encode())
+    return content.startswith(head(name.stream, name.shard).encode())
 
 
-def _head(stream: str, shard: str) -> str:
+def head(stream: str, shard: str) -> str:
+    """Return what all lines of a shard start with, up to the sequence number."""
     return f'{{"v":{VERSION},"stream":"{stream}","shard":"{shard}","seq":"'
 
 

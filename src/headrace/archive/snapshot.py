@@ -17,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from headrace import disk
-from headrace.archive import catalogue, columns, compaction, erasures, staging
+from headrace.archive import catalogue, columns, compaction, erasures
 from headrace.archive.base import Bucket
 from headrace.archive.catalogue import File, Range, day_of
 from headrace.archive.columns import name_sql, names_sql, schema, text_sql
@@ -222,14 +222,21 @@ class _Taking:
         """
         where = _where(self._wanted)
         with connected(self._work, self._limits) as connection:
-            staged = Staging(connection, self._bucket, self._work, typed, erased=self._erased)
+            staged = Staging(
+                connection,
+                self._bucket,
+                self._work,
+                typed,
+                erased=self._erased,
+                batch_bytes=self._limits.memory_mb * 1024 * 1024 // 4,
+            )
             staged.add(raw)
             if staged.removed:
                 raise _Removed
             if staged.cold and not self._leave_out_cold:
                 raise staged.cold[0]
             problems += staged.problems
-            select = f"SELECT * FROM {staging.TABLE}{where}"
+            select = f"SELECT * FROM ({staged.of_all()}){where}"
             if unchecked:
                 kept = f"(FROM {parquet_sql(unchecked)} WHERE {erasures.kept_sql(self._erased)})"
                 older = f"SELECT *, 0 AS {columns.PART} FROM {kept}{where}"

@@ -1,27 +1,34 @@
-"""Raw objects to rows in a table of DuckDB: by SQL what is regular (`regular.py`), the rest exactly (`exact.py`)."""
+"""Raw objects to rows that DuckDB reads: natively what is regular (`native/`), the rest exactly (`exact.py`).
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+    staged = Staging(connection, bucket, folder, typed)
+    staged.add(keys)
+    for date in staged.days():
+        rows = staged.of_day(date)
+        connection.execute(f"SELECT count(*) FROM ({rows.sql})")
+
+Regular rows are sorted in memory; what does not fit there goes to sorted files in `folder`, and the rest to a table. So
+a day's rows are usually in order when they are asked for.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import zstandard
 
-from headrace.archive import exact, raw, regular
+from headrace.archive import exact, native, raw, sorting
+from headrace.archive.arrow import Arrow
 from headrace.archive.base import Bucket
-from headrace.archive.columns import OBJECT, REGULAR, name_sql, schema, text_sql, texts_sql
+from headrace.archive.columns import name_sql, names_sql, schema, text_sql
+from headrace.archive.engine import parquet_sql
 from headrace.archive.erasures import Erasure, kept_sql
-from headrace.archive.holding import held
 from headrace.errors import InvalidObjectState, NotFound, UsageError
-from headrace.record import parse_sequence_number
+from headrace.record import parse_sequence_number, parse_shard_id, shard_id
 
-TABLE = "staged"
-SHAPES_MAX = 8  # of one shard's lines in one go
-OBJECTS_AT_ONCE = 100  # read by one statement: DuckDB holds a buffer of each
-SAMPLED = 20  # lines of an object, at most
-DENSE = 100  # so many lines, of the first objects of a statement; of the others, where they are small, fewer
-APART_BYTES = 16 * 1024  # one line in so many: to look at one costs as much as to decode six
+BATCH_BYTES = 256 * 1024 * 1024  # of rows in memory: some two million
+_EXACT_BYTES = 64 * 1024 * 1024  # of rows on their way to the table
+_EPOCH = date(1970, 1, 1)
 _LONG = "maximum_object_size = 67108864"
 
 
@@ -37,20 +44,25 @@ class Problem(NamedTuple):
 
 
 class Object(NamedTuple):
-    """A raw object that was read and is as it was put; no source: its lines are not numbered as ours are."""
+    """A raw object that was read and is as it was put; `is_numbered`: its lines are numbered as ours are."""
 
     key: str
-    path: str
     name: raw.Name
-    source: regular.Source | None
-    has_backslash: bool
+    is_numbered: bool
+
+
+class Staged(NamedTuple):
+    """Rows as a SELECT, with the columns of compacted files; sorted ones are in the order of identities, each once."""
+
+    sql: str
+    is_sorted: bool
 
 
 class Staging:
-    """Fills the view `staged` of a connection, whose columns are those of compacted files; `folder` is for files.
+    """Makes raw objects rows; `folder` is for files, and the connection for what is not regular.
 
-    `shapes_max` is how many shapes SQL is made for; with 0 everything is decoded exactly, one by one. Events that were
-    `erased` are none of the view's.
+    `batch_bytes` is how much memory rows may take. Not `natively`, everything is decoded exactly, one by one; so it is
+    where the native decoder was not compiled. Events that were `erased` are no rows.
     """
 
     def __init__(
@@ -60,63 +72,108 @@ class Staging:
         folder: Path,
         typed: tuple[str, ...],
         *,
-        shapes_max: int = SHAPES_MAX,
         erased: Sequence[Erasure] = (),
+        batch_bytes: int = BATCH_BYTES,
+        natively: bool = True,
     ) -> None:
         self._connection = connection
         self._bucket = bucket
         self._folder = folder
         self._typed = typed
-        self._shapes_max = shapes_max
+        self._erased = erased
+        self._batch_bytes = batch_bytes
         self.problems: list[Problem] = []
         self.staged: list[Object] = []
         self.cold: list[InvalidObjectState] = []  # what some of the problems are
         self.removed = False  # whether one of the objects was no longer there
         self.records = 0
         self.faults = 0
-        self.exact = 0  # records that SQL could not do
-        self._before = 0  # objects added by earlier statements
+        self.exact = 0  # records that were decoded one by one
+        self._rows = native.Rows(typed) if natively and native.IS_COMPILED else None
+        self._batch: native.Batch | None = None
+        self._spilled: list[str] = []
+        self._spilled_days: set[str] = set()
+        self._spilled_rows = 0
+        self._exact_days: set[str] = set()
         columns = ", ".join(f"{name_sql(name)} {kind}" for name, kind in schema(typed).items())
-        connection.execute(f"CREATE OR REPLACE TABLE decoded ({columns}, {REGULAR} BOOLEAN, {OBJECT} BIGINT)")
-        connection.execute(
-            f"CREATE OR REPLACE VIEW {TABLE} AS SELECT * EXCLUDE ({REGULAR}, {OBJECT}) FROM decoded "
-            f"WHERE {REGULAR} AND {kept_sql(erased)}"
-        )
+        connection.execute(f"CREATE OR REPLACE TABLE decoded ({columns})")
 
     def add(self, keys: Iterable[str]) -> None:
         """Add the events of raw objects; what can't be used is left out and noted among `problems`."""
-        left = iter(keys)
-        while some := list(islice(left, OBJECTS_AT_ONCE)):
-            self._add(some)
-
-    def _add(self, keys: Iterable[str]) -> None:
-        groups: dict[tuple[bool, bool], list[Object]] = defaultdict(list)
-        shapes: dict[tuple[bool, bool], Counter[regular.Shape]] = defaultdict(Counter)
-        for key in keys:
-            found = self._checked(key)
-            if found is not None:
+        self._spill()
+        path = self._folder / "exact.ndjson"
+        with path.open("wb") as file:
+            for key in keys:
+                if (found := self._checked(key)) is None:
+                    continue
                 one, content = found
-                group = (one.source is not None, one.has_backslash)
-                groups[group].append(one)
-                apart = 1 if shapes[group].total() < DENSE else APART_BYTES
-                shapes[group].update(_shapes(content, apart) if one.source else ())
-        for group, objects in groups.items():
-            usual = [shape for shape, _ in shapes[group].most_common(self._shapes_max)]
-            done = self._add_regular(objects, usual) if usual else {}
-            self._add_rest(objects, done)
-            self.staged += objects
-            self._before += len(objects)
+                rest = self._add_regular(one.name, content)
+                if rest:
+                    self._add_exact(raw.parsed(rest), file)
+                if file.tell() >= _EXACT_BYTES:
+                    self._take_exact(file, path)
+                self.staged.append(one)
+            self._take_exact(file, path)
+        path.unlink()
+        if self._rows is not None and self._rows.rows:
+            self._batch, self._rows = native.Batch(self._rows), native.Rows(self._typed)
+        self._exact_days = set(sorting.days_of(self._connection, "decoded"))
 
     @property
     def events(self) -> int:
         """Return how many rows there are."""
-        return int(self._ask(f"SELECT count(*) FROM {TABLE}")[0][0])
+        if self._erased:
+            return self._count(self.of_all())
+        return self._count("FROM decoded") + self._spilled_rows + (self._batch.rows if self._batch else 0)
 
-    def cluster(self) -> None:
-        """Put the rows in the order of days: those of one are then found without looking at all."""
-        self._connection.execute(f"CREATE TABLE ordered AS FROM decoded WHERE {REGULAR} ORDER BY CAST(time AS DATE)")
-        self._connection.execute("DROP TABLE decoded")
-        self._connection.execute("ALTER TABLE ordered RENAME TO decoded")
+    def days(self) -> list[str]:
+        """Return the days (`YYYY-MM-DD`) that rows are of, in order; what was erased may leave one without rows."""
+        return sorted({*self._batch_days(), *self._spilled_days, *self._exact_days})
+
+    def of_all(self) -> str:
+        """Return a SELECT of all rows; it counts until rows are asked for again."""
+        parts = [f"FROM {parquet_sql(self._spilled)}"] if self._spilled else []
+        if self._batch:
+            parts.append(self._registered(0, self._batch.rows))
+        return self._kept(["FROM decoded", *parts])
+
+    def of_day(self, day: str) -> Staged:
+        """Return the rows of a day; they count until rows are asked for again."""
+        on_day = sorting.on_day_sql(day)
+        unsorted = []
+        if day in self._exact_days:
+            unsorted.append(f"FROM decoded WHERE {on_day}")
+        if day in self._spilled_days:
+            unsorted.append(f"FROM {parquet_sql(self._spilled)} WHERE {on_day}")
+        found = self._batch_days().get(day)
+        of_batch = [self._registered(*found)] if found else []
+        is_sorted = not unsorted and self._batch is not None and not self._batch.has_copies
+        return Staged(self._kept([*unsorted, *of_batch]), is_sorted)
+
+    def _batch_days(self) -> dict[str, tuple[int, int]]:
+        """Return where the rows of each day start and end in the batch."""
+        if self._batch is None:
+            return {}
+        days = self._batch.days
+        ends = [*(start for _, start in days[1:]), self._batch.rows]
+        return {str(_EPOCH + timedelta(number)): (start, end) for (number, start), end in zip(days, ends, strict=True)}
+
+    def _registered(self, start: int, end: int) -> str:
+        """Return a SELECT of rows of the batch."""
+        assert self._batch is not None
+        rows = Arrow(self._batch, start, end, self._typed)
+        self._connection.register("batch", rows)
+        constants = self._batch.constants
+        columns = ", ".join(
+            name_sql(name) if name in rows.names else f"CAST({_sql(constants.get(name))} AS {kind}) AS {name_sql(name)}"
+            for name, kind in schema(self._typed).items()
+        )
+        return f"SELECT {columns} FROM batch"
+
+    def _kept(self, parts: Sequence[str]) -> str:
+        names = names_sql(schema(self._typed))
+        rows = " UNION ALL ".join(f"SELECT {names} FROM ({part})" for part in parts)
+        return f"SELECT * FROM ({rows}) WHERE {kept_sql(self._erased)}" if self._erased else rows
 
     def _checked(self, key: str) -> tuple[Object, bytes] | None:
         """Return an object that is whole, with its content; else note what is wrong."""
@@ -125,9 +182,8 @@ class Staging:
             self._note(key, "is no raw object by its name", "Move it out of raw/: nothing else belongs there.")
             return None
         try:
-            path = held(self._bucket.location(key), self._folder / "raw")
             body = self._bucket.get(key)
-        except (NotFound, FileNotFoundError):
+        except NotFound:
             self.removed = True
             self._note(key, "was removed meanwhile", "Run the compaction again.")
             return None
@@ -147,86 +203,65 @@ class Staging:
             problem = f"is not of version {raw.VERSION}, the only one that this Headrace knows"
             self._note(key, problem, "Use the Headrace that wrote it, or a newer one.")
             return None
-        return Object(key, path, name, _source(name), b"\\" in content), content
+        return Object(key, name, _is_numbered(name)), content
 
     def _note(self, key: str, problem: str, hint: str) -> None:
         self.problems.append(Problem(key, problem, hint))
 
-    def _add_regular(self, objects: Sequence[Object], shapes: Sequence[regular.Shape]) -> dict[int, list[int]]:
-        """Add what is regular; return the numbers of the records done, by the object's place: none if all are."""
-        sources = [one.source for one in objects if one.source is not None]
-        count = regular.HEAD + max(len(shape.members) for shape in shapes) + 1
-        cells = regular.cells_sql(texts_sql(one.path for one in objects), count)
-        if len(shapes) > 1:
-            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE cells AS SELECT *, file_index FROM {cells}")
-            cells = "cells"
-        for shape in shapes:
-            rows = regular.rows_sql(cells, shape, sources, self._typed, objects[0].has_backslash)
-            placed = f"SELECT * REPLACE ({OBJECT} + {self._before} AS {OBJECT}) FROM ({rows})"
-            self._connection.execute(f"INSERT INTO decoded {placed}")
-        self._connection.execute("DROP TABLE IF EXISTS cells")
-        mine = f"{REGULAR} AND {OBJECT} >= {self._before}"
-        counts = dict(self._ask(f"SELECT {OBJECT}, count(*) FROM decoded WHERE {mine} GROUP BY {OBJECT}"))
-        done: dict[int, list[int]] = {}
-        for place, one in enumerate(objects):
-            found = counts.get(self._before + place, 0)
-            self.records += found
-            if found == one.name.records:
-                done[place] = []
-            elif found:
-                numbers = self._ask(f"SELECT number FROM decoded WHERE {REGULAR} AND {OBJECT} = {self._before + place}")
-                done[place] = [number for (number,) in numbers]
-        return done
+    def _add_regular(self, name: raw.Name, content: bytes) -> bytes:
+        """Add the events of regular lines; return the other lines."""
+        if self._rows is None or not raw.is_utf8(content):
+            return content
+        head = raw.head(name.stream, name.shard).encode()
+        records, others = self._rows.add(content, head, name.stream, parse_shard_id(name.shard))
+        self.records += records
+        if self._rows.size >= self._batch_bytes:
+            self._batch, self._rows = native.Batch(self._rows), native.Rows(self._typed)
+            self._spill()
+        return b"\n".join(content[start:end] for start, end in others)
 
-    def _add_rest(self, objects: Sequence[Object], done: dict[int, list[int]]) -> None:
-        """Add the records that were not done, one by one."""
+    def _spill(self) -> None:
+        """Write the batch to a file."""
+        if self._batch is None:
+            return
+        path = self._folder / f"rows-{len(self._spilled)}.parquet"
+        self._spilled_days.update(self._batch_days())
+        self._spilled_rows += self._batch.rows
+        sorting.copy(self._connection, self._registered(0, self._batch.rows), path)
+        self._spilled.append(str(path))
+        self._batch = None
+
+    def _add_exact(self, lines: Sequence[raw.Line], file: BinaryIO) -> None:
+        """Write the rows of lines to a file, one line a row."""
         rows = exact.Rows(self._typed)
-        path = self._folder / "exact.ndjson"
-        before = self.exact
-        with path.open("wb") as file:
-            for place, one in enumerate(objects):
-                if done.get(place) == []:
-                    continue
-                numbers = set(done.get(place, ()))
-                lines = [line for line in self._lines(one) if not numbers or _number(line) not in numbers]
-                file.writelines(map(exact.encode, rows.of(lines)))
-                self.exact += len(lines)
+        file.writelines(map(exact.encode, rows.of(lines)))
+        self.exact += len(lines)
+        self.records += len(lines)
         self.faults += rows.faults
-        self.records += self.exact - before
-        if self.exact > before:
-            columns = ", ".join(f"{text_sql(name)}: '{kind}'" for name, kind in schema(self._typed).items())
-            source = f"read_json({text_sql(str(path))}, columns = {{{columns}}}, format = 'newline_delimited', {_LONG})"
-            self._connection.execute(f"INSERT INTO decoded BY NAME SELECT *, true AS {REGULAR} FROM {source}")
-        path.unlink()
 
-    def _lines(self, one: Object) -> list[raw.Line]:
-        return raw.lines(self._bucket.get(one.key))
+    def _take_exact(self, file: BinaryIO, path: Path) -> None:
+        """Take the rows of the file to the table, and empty it."""
+        if not file.tell():
+            return
+        file.flush()
+        columns = ", ".join(f"{text_sql(name)}: '{kind}'" for name, kind in schema(self._typed).items())
+        source = f"read_json({text_sql(str(path))}, columns = {{{columns}}}, format = 'newline_delimited', {_LONG})"
+        self._connection.execute(f"INSERT INTO decoded BY NAME SELECT * FROM {source}")
+        file.seek(0)
+        file.truncate()
 
-    def _ask(self, sql: str) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = self._connection.execute(sql).fetchall()
-        return found
+    def _count(self, rows: str) -> int:
+        return int(self._connection.execute(f"SELECT count(*) FROM ({rows})").fetchone()[0])
 
 
-def _source(name: raw.Name) -> regular.Source | None:
+def _sql(value: str | int | None) -> str:
+    return "NULL" if value is None else text_sql(value) if isinstance(value, str) else str(value)
+
+
+def _is_numbered(name: raw.Name) -> bool:
+    """Return whether lines are numbered as ours are, all in one shard."""
     try:
         first, last = parse_sequence_number(name.first), parse_sequence_number(name.last)
     except UsageError:
-        return None
-    same = (first.shard_created_s, first.shard) == (last.shard_created_s, last.shard)
-    if not same or last.number > regular.NUMBER_MAX or name.shard != f"shardId-{first.shard:012d}":
-        return None
-    return regular.Source(name.stream, first.shard, first.shard_created_s)
-
-
-def _number(line: raw.Line) -> int:
-    return parse_sequence_number(line.seq).number
-
-
-def _shapes(content: bytes, apart: int) -> Iterator[regular.Shape]:
-    """Yield the shapes of some lines, spread over an object, so many bytes apart at least."""
-    step = max(apart, len(content) // SAMPLED)
-    for at in range(0, len(content), step):
-        start = content.rfind(b"\n", 0, at) + 1
-        line = content[start : content.find(b"\n", at)]
-        if len(line) < 65536 and (shape := regular.shape_of(line.decode())) is not None:
-            yield shape
+        return False
+    return first[:2] == last[:2] and name.shard == shard_id(first.shard)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from headrace.archive import compaction, day, erasures, sorting, staging
+from headrace.archive import compaction, day, erasures, sorting
 from headrace.archive.base import Bucket
 from headrace.archive.catalogue import File, Run
 from headrace.archive.columns import PART, schema, text_sql
@@ -97,21 +97,26 @@ class Rest(NamedTuple):
 def stage(task: Stage) -> Staged:
     """Decode raw objects."""
     with working(task.source, task.memory_mb) as (bucket, connection, folder):
-        found = Staging(connection, bucket, folder, task.typed, erased=erasures.read(bucket))
+        found = Staging(
+            connection,
+            bucket,
+            folder,
+            task.typed,
+            erased=erasures.read(bucket),
+            batch_bytes=task.memory_mb * 1024 * 1024 // 4,
+        )
         found.add(task.keys)
         events = found.events
-        dates = sorting.days_of(connection, staging.TABLE)
-        if len(dates) > compaction.CLUSTER_DAYS:
-            found.cluster()
-        files = {date: _put(connection, bucket, folder, date, task.target) for date in dates}
+        files = {
+            date: _put(connection, bucket, folder, date, found.of_day(date).sql, task.target) for date in found.days()
+        }
         objects = {one.key: (compaction.shard_of(one), tuple(compaction.runs_of(bucket, one))) for one in found.staged}
         return Staged(files, objects, tuple(found.problems), found.records, events, found.faults, found.exact)
 
 
-def _put(connection: Any, bucket: Bucket, folder: Path, date: str, target: str) -> StagedFile:
+def _put(connection: Any, bucket: Bucket, folder: Path, date: str, select: str, target: str) -> StagedFile:
     path = folder / f"{date}.parquet"
-    select = f"SELECT * FROM {staging.TABLE} WHERE {sorting.on_day_sql(date)} ORDER BY device_id"
-    sorting.copy(connection, select, path)
+    sorting.copy(connection, f"SELECT * FROM ({select}) ORDER BY device_id", path)
     asked = f"SELECT count(*), quantile_disc(device_id, {_SHARES}) FROM {parquet_sql([str(path)])}"
     rows, devices = connection.execute(asked).fetchone()
     file = StagedFile(f"{target}/dt={date}/{uuid4().hex}.parquet", rows, path.stat().st_size, tuple(devices))
