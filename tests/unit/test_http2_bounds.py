@@ -1,7 +1,9 @@
 """What HTTP/2 takes of a client: so much, for so long, and nothing that is none."""
 
 import asyncio
+import gc
 import logging
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -87,6 +89,9 @@ BAD: dict[str, bytes] = {
     "a head that is no HPACK": b"\x00\x00\x04\x01\x05\x00\x00\x00\x01\xff\xff\xff\xff",
     "a head without a path": b"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x82",
     "the rest of no head": b"\x00\x00\x01\x09\x04\x00\x00\x00\x01\x82",
+    "a length that is long and none": b"\x00\x17\x7a\x01\x05\x00\x00\x00\x01"
+    + b"\x82\x86\x84\x41\x01x\x5c\x7f\xf1\x2d"
+    + b"1" * 6000,
     "a promise": b"\x00\x00\x05\x05\x04\x00\x00\x00\x01\x00\x00\x00\x02\x82",
 }
 
@@ -106,6 +111,7 @@ def test_bad_frames_end_the_connection_in_a_line_of_the_log(name: str, caplog: p
         serve(body)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "127.0.0.1 speaks HTTP/2, but not as it should: " in caplog.text
+    assert len(caplog.text) < 500
     assert "Traceback" not in caplog.text
 
 
@@ -201,3 +207,48 @@ def test_silent_connections_are_closed_and_half_requests_answered() -> None:
         assert (await begun.reader.read()).startswith(b"HTTP/1.1 408")
 
     serve(body, limits=connection.Limits(idle_s=0.01, request_s=0.01))
+
+
+def test_a_client_that_sends_tiny_frames_does_not_hold_up_others() -> None:
+    asked: list[str] = []
+    begun = asyncio.Event()
+
+    async def handler(request: Request) -> Response:
+        asked.append(request.path)
+        begun.set()
+        return Response()
+
+    async def body(server: http.HttpServer, connect: Open) -> None:
+        flood, other = await connect(), await connect()
+        flood.head("/begin", end=True)
+        flood.writer.write(b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x01" * 10_000)  # windows, by one
+        end = flood.head("/end", end=True)
+        await begun.wait()
+        await other.ask("/other")
+        await flood.answer(end)
+        assert asked == ["/begin", "/other", "/end"]
+
+    serve(body, handler)
+
+
+def test_a_connection_that_is_closed_keeps_nothing_of_what_it_read(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(server: http.HttpServer, connect: Open) -> None:
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for _ in range(5):
+                client = await connect()
+                client.head("/", end=False)
+                client.writer.write(b"\x00\x00\x01\x01\x00\x00\x00\x00\x03\x83")  # a head without an end
+                client.writer.write((b"\x00\x3f\xff\x09\x00\x00\x00\x00\x03" + bytes(16383)) * 64)
+                await client.end()
+                assert client.goaway
+            while server.connections:
+                await asyncio.sleep(0)
+            assert tracemalloc.get_traced_memory()[0] < 2_000_000
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+
+    caplog.set_level(logging.ERROR)  # else the fixture keeps it, with the error that a warning tells
+    serve(body)

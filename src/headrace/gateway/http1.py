@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from io import BytesIO
 
 import httptools
 import msgspec
@@ -26,9 +27,11 @@ from headrace.gateway.connection import (
 from headrace.gateway.heads import is_bare
 from headrace.wire import Request, Response
 
+HEADERS_MAX = 500  # small ones take ten times their bytes
 READ_AHEAD_REQUESTS = 4  # whole requests waiting on one connection before it is read no further
 _JOINED_BYTES = 65536  # a smaller body is copied behind its head, which is cheaper than a second piece
 _NAMES_MAX = 256
+_TURN_BYTES = 65536  # after so much, which may be many tiny chunks, the others are served before it is read on
 
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -90,8 +93,7 @@ class _Connection(asyncio.Protocol):
         self._beginning = b""  # of what may become HTTP/2's preface
         self._url = b""
         self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
-        self._body_bytes = 0
+        self._body = BytesIO()  # of many tiny chunks, a list would take twenty times the room
         self._raw_bytes = 0
         self._head_done = False
         self._within = False  # a request
@@ -145,6 +147,9 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, _Refused) else _Refused(400, f"This is not HTTP/1.1: {error}"))
+        if len(data) > _TURN_BYTES and not self._paused:
+            self._pause()
+            self._shared.loop.call_soon(self._read_on)
 
     def _speak_http2(self, data: bytes) -> None:
         from headrace.gateway import http2  # with the first who speaks it: most backends meet nobody
@@ -155,16 +160,20 @@ class _Connection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         self._first = False
         self._raw_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._feed(self._without_upgrade() + data[upgrade.args[0] :])
+        rest = memoryview(data)
+        while rest:
+            try:
+                self._parser.feed_data(rest)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                self._decline_upgrade()
         # What is neither body nor the framing of even the smallest chunks (6 bytes around each) is head or trailer.
-        if self._raw_bytes - 7 * self._body_bytes > HEAD_BYTES_MAX:
+        if self._raw_bytes - 7 * self._body.tell() > HEAD_BYTES_MAX:
             raise _Refused(431, f"The request's head has more than {HEAD_BYTES_MAX} bytes.")
 
-    def _without_upgrade(self) -> bytes:
-        """Return the head just read without its offer to upgrade, for a new parser to read: so an offer is declined.
+    def _decline_upgrade(self) -> None:
+        """Have a new parser read the head just read, without its offer to upgrade.
 
         httptools would take the body of such a request for the other protocol; Java's client sends one with each first
         request of a connection.
@@ -174,7 +183,7 @@ class _Connection(asyncio.Protocol):
             f"{name}: {value}\r\n" for name, value in self._headers.items() if name not in ("upgrade", "connection")
         )
         self._parser = httptools.HttpRequestParser(self)
-        return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._url, headers.encode("latin-1"))
+        self._parser.feed_data(b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._url, headers.encode("latin-1")))
 
     # --- the parser's side ---
 
@@ -193,6 +202,8 @@ class _Connection(asyncio.Protocol):
         key, headers, text = _names[name], self._headers, value.decode("latin-1")
         if key in headers:
             text = f"{headers[key]}{'; ' if key == 'cookie' else ', '}{text}"
+        elif len(headers) == HEADERS_MAX:
+            raise _Refused(431, f"The request has more than {HEADERS_MAX} headers.")
         headers[key] = text
 
     def on_headers_complete(self) -> None:
@@ -207,10 +218,9 @@ class _Connection(asyncio.Protocol):
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
-        self._body_bytes += len(body)
-        if self._body_bytes > BODY_BYTES_MAX:
+        self._body.write(body)
+        if self._body.tell() > BODY_BYTES_MAX:
             raise _Refused(413, BODY_TOO_LARGE)
-        self._body.append(body)
 
     def on_message_complete(self) -> None:
         parser = self._parser
@@ -219,11 +229,10 @@ class _Connection(asyncio.Protocol):
         path, _, query = self._url.decode("latin-1").partition("?") if self._url != b"/" else ("/", "", "")
         if path[:1] != "/" and "://" in path:  # the absolute form, as proxies are sent it
             path = "/" + path.partition("://")[2].partition("/")[2]
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         method = parser.get_method().decode("latin-1")
-        request = _new(Request, (method, path, query, self._headers, body, self._peer))
-        self._body = []
-        self._body_bytes = self._raw_bytes = 0
+        request = _new(Request, (method, path, query, self._headers, self._body.getvalue(), self._peer))
+        self._body = BytesIO()
+        self._raw_bytes = 0
         self._within = False
         self._take(request, parser.should_keep_alive())
 
@@ -315,6 +324,11 @@ class _Connection(asyncio.Protocol):
         if not self._paused and not self._transport.is_closing():
             self._paused = True
             self._transport.pause_reading()
+
+    def _read_on(self) -> None:
+        """Read on if nothing else is in the way."""
+        if len(self._waiting) < READ_AHEAD_REQUESTS and self._waiting_bytes < READ_AHEAD_BYTES:
+            self._resume()
 
     def _resume(self) -> None:
         if self._paused and not self._transport.is_closing():

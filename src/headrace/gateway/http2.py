@@ -7,7 +7,6 @@ means: so many streams, and windows that stay shut while a connection holds too 
 
 import asyncio
 import logging
-import re
 from collections import deque
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
+    Event,
     RemoteSettingsChanged,
     RequestReceived,
     StreamEnded,
@@ -27,26 +27,26 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
+from headrace import clock
 from headrace.gateway.connection import (
     BODY_BYTES_MAX,
     BODY_TOO_LARGE,
     HEAD_BYTES_MAX,
     LINGER_S,
-    NO_PROXY,
     READ_AHEAD_BYTES,
     TOO_SLOW,
     Outcome,
     Shared,
 )
 from headrace.gateway.heads import is_bare
+from headrace.gateway.http2_stream import Stream
 from headrace.wire import Request, Response
 
 STREAMS_MAX = 100  # what clients take for granted until they have read the settings
 STREAM_WINDOW = 256 * 1024  # that all streams have sent so much to no avail is 25 MiB
 _HEADER_TABLE_BYTES = 4096
-
-_METHOD = re.compile(r"[A-Z]{1,32}")
-_TARGET = re.compile(r"/[!-~]*")
+_TURN_S = 0.005  # about so long a client is read, even one that sends tiny frames, before others are served
+_TURN_BYTES_MIN, _TURN_BYTES_MAX = 1024, 65536
 
 _log = logging.getLogger(__name__)
 
@@ -59,22 +59,6 @@ class _States(H2ConnectionStateMachine):
         for state in (ConnectionState.IDLE, ConnectionState.SERVER_OPEN)
         for goaway in (ConnectionInputs.SEND_GOAWAY, ConnectionInputs.RECV_GOAWAY)
     }
-
-
-class _Stream:
-    """One request and its answer."""
-
-    def __init__(self, stream_id: int, active_s: float) -> None:
-        self.id = stream_id
-        self.active_s = active_s
-        self.method = self.path = self.query = ""
-        self.headers: dict[str, str] = {}
-        self.body = bytearray()
-        self.unread = 0  # bytes of it that the client was not yet told to be read: it sends no more than its window
-        self.ended = False  # the client has sent all of it
-        self.taken = False  # it is answered, by a handler or as refused: what still comes of it is dropped
-        self.answered = False  # the answer is sent
-        self.unsent = memoryview(b"")  # what the client does not take yet of the answer's body
 
 
 def speak(shared: Shared, transport: asyncio.Transport, peer: str, data: bytes) -> None:
@@ -91,10 +75,13 @@ class _Connection(asyncio.Protocol):
         self._shared = shared
         self._transport = transport
         self._peer = peer
-        self._streams: dict[int, _Stream] = {}  # those open, the oldest first
-        self._sending: deque[_Stream] = deque()  # those with something unsent, the next first
+        self._streams: dict[int, Stream] = {}  # those open, the oldest first
+        self._sending: deque[Stream] = deque()  # those with something unsent, the next first
         self._body_bytes = 0  # of the requests that are not answered yet
         self._under_way = 0  # requests that a handler has, those that the client has given up among them
+        self._unread = memoryview(b"")  # what has come and waits for the next turn
+        self._turning = False  # it will be read in that
+        self._turn_bytes = 16384
         self._paused = False
         self._full = False  # the client doesn't read its answers as fast as they are made
         self._leaving = False  # the client has said that it starts no more requests
@@ -130,6 +117,8 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.connections.discard(self)
         self._forget_all()
+        self._unread = memoryview(b"")
+        vars(self._h2).clear()  # it is full of cycles, which would keep what it has read until they are collected
 
     def pause_writing(self) -> None:
         self._full = True
@@ -146,18 +135,30 @@ class _Connection(asyncio.Protocol):
         return self.busy  # a client that has sent all it wants still gets its answers
 
     def data_received(self, data: bytes) -> None:
-        if self._transport.is_closing():
-            return
         self._active_s = self._shared.now_s
+        self._unread = memoryview(data)
+        self._read()
+
+    def _read(self) -> None:
+        """Read as much of what has come as a turn is for, at the pace of last time."""
+        self._turning = False
+        if self._held_up or self._transport.is_closing():
+            return
+        part, self._unread = self._unread[: self._turn_bytes], self._unread[self._turn_bytes :]
+        began_s = clock.monotonic_s()
         try:
-            events = self._h2.receive_data(data)
+            self._take_in(self._h2.receive_data(bytes(part)))
         except ProtocolError as error:
             what = type(error).__name__
-            _log.warning("%s speaks HTTP/2, but not as it should: %s, %s: closed", self._peer, what, error)
+            _log.warning("%s speaks HTTP/2, but not as it should: %s, %.200s: closed", self._peer, what, error)
             self._flush()
             self._forget_all()
             self._transport.close()
-            return
+        pace = len(part) / max(clock.monotonic_s() - began_s, 1e-6)
+        self._turn_bytes = max(_TURN_BYTES_MIN, min(int(pace * _TURN_S), _TURN_BYTES_MAX))
+        self._regulate()
+
+    def _take_in(self, events: list[Event]) -> None:
         given_up = {event.stream_id for event in events if isinstance(event, StreamReset)}
         for stream_id in given_up & self._streams.keys():
             self._forget(self._streams[stream_id])
@@ -167,9 +168,17 @@ class _Connection(asyncio.Protocol):
                 handle(event)
         self._send()
 
+    @property
+    def _held_up(self) -> bool:
+        """Whether the client doesn't read, or has given up more requests than may be under way."""
+        return self._full or self._under_way > STREAMS_MAX
+
     def _regulate(self) -> None:
-        """Read on, unless the client doesn't, or has given up more requests than may be under way."""
-        pause = self._full or self._under_way > STREAMS_MAX
+        """Read on, unless that is held up."""
+        if self._unread and not self._held_up and not self._turning:
+            self._turning = True
+            self._shared.loop.call_soon(self._read)
+        pause = self._held_up or bool(self._unread)
         if pause != self._paused and not self._transport.is_closing():
             self._paused = pause
             if pause:
@@ -180,30 +189,14 @@ class _Connection(asyncio.Protocol):
     # --- what h2 reads ---
 
     def _on_head(self, event: RequestReceived) -> None:
-        stream = _Stream(event.stream_id, self._shared.now_s)
+        stream = Stream(event.stream_id, self._shared.now_s)
         self._streams[stream.id] = stream
         if self._stopping:
             self._reset(stream, ErrorCodes.REFUSED_STREAM)
             return
-        target = ""
-        for raw_name, raw_value in event.headers:
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            if name == ":method":
-                stream.method = value
-            elif name == ":path":
-                target = value
-            elif name in (":authority", "host"):  # h2 has seen to it that they are the same
-                stream.headers["host"] = value
-            elif name[0] != ":":
-                stream.headers[name] = f"{stream.headers[name]}, {value}" if name in stream.headers else value
-        stream.path, _, stream.query = target.partition("?")
-        length = stream.headers.get("content-length", "0")
-        if stream.method == "CONNECT":
-            self._refuse(stream, 405, NO_PROXY)
-        elif not (_METHOD.fullmatch(stream.method) and _TARGET.fullmatch(target) and length.isdecimal()):
-            self._refuse(stream, 400, "The method, the path or the length of the body is none.")
-        elif int(length) > BODY_BYTES_MAX:
-            self._refuse(stream, 413, BODY_TOO_LARGE)
+        refused = stream.begin(event.headers)
+        if refused:
+            self._refuse(stream, *refused)
         elif stream.headers.get("expect", "").lower() == "100-continue":
             self._h2.send_headers(stream.id, [(":status", "100")])
 
@@ -251,17 +244,14 @@ class _Connection(asyncio.Protocol):
 
     # --- answering ---
 
-    def _take(self, stream: _Stream) -> None:
+    def _take(self, stream: Stream) -> None:
         """Have a request answered; its answer comes in a later turn of the loop."""
-        stream.taken = True
-        body = bytes(stream.body)
-        stream.body = bytearray()
-        request = Request(stream.method, stream.path, stream.query, stream.headers, body, self._peer)
+        request = stream.take(self._peer)
         self._under_way += 1
         self._regulate()
         self._shared.ask(request, self._transport, partial(self._answered, stream, request), lambda response: None)
 
-    def _answered(self, stream: _Stream, request: Request, outcome: Outcome) -> None:
+    def _answered(self, stream: Stream, request: Request, outcome: Outcome) -> None:
         self._under_way -= 1
         self._body_bytes -= len(request.body)
         self._regulate()
@@ -274,13 +264,13 @@ class _Connection(asyncio.Protocol):
             _log.exception("An answer failed; its connection is closed")
             self._transport.abort()
 
-    def _refuse(self, stream: _Stream, status: int, message: str) -> None:
+    def _refuse(self, stream: Stream, status: int, message: str) -> None:
         """Answer a request that is not read on."""
         self._drop_body(stream)
         stream.taken = True
         self._answer(stream, Response(status, msgspec.json.encode({"message": message})))
 
-    def _answer(self, stream: _Stream, response: Response) -> None:
+    def _answer(self, stream: Stream, response: Response) -> None:
         """Send the head of an answer, and have the body sent."""
         without_body = is_bare(response.status) or not response.body or stream.method == "HEAD"
         self._h2.send_headers(stream.id, self._shared.heads.http2(response), end_stream=without_body)
@@ -293,6 +283,8 @@ class _Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         """Send a frame of each answer in turn while client and transport take them, and what else h2 has to."""
+        if self._transport.is_closing():
+            return
         self._open_windows()
         held_up = 0
         while held_up < len(self._sending) and not self._full:
@@ -320,7 +312,7 @@ class _Connection(asyncio.Protocol):
         if data and not self._transport.is_closing():
             self._transport.write(data)
 
-    def _finish(self, stream: _Stream) -> None:
+    def _finish(self, stream: Stream) -> None:
         """Forget a stream whose answer is sent; while the request still comes, once that ends or has taken too long."""
         stream.answered = True
         if stream.ended:
@@ -328,16 +320,16 @@ class _Connection(asyncio.Protocol):
         else:  # resetting it at once would have some clients drop the answer
             self._shared.loop.call_later(LINGER_S, self._cut_off, stream)
 
-    def _cut_off(self, stream: _Stream) -> None:
+    def _cut_off(self, stream: Stream) -> None:
         if stream.id in self._streams:
             self._reset(stream, ErrorCodes.NO_ERROR)
             self._send()
 
-    def _reset(self, stream: _Stream, code: ErrorCodes) -> None:
+    def _reset(self, stream: Stream, code: ErrorCodes) -> None:
         self._h2.reset_stream(stream.id, code)
         self._forget(stream)
 
-    def _forget(self, stream: _Stream) -> None:
+    def _forget(self, stream: Stream) -> None:
         self._active_s = self._shared.now_s
         del self._streams[stream.id]
         self._drop_body(stream)
@@ -348,7 +340,7 @@ class _Connection(asyncio.Protocol):
         self._streams.clear()
         self._sending.clear()
 
-    def _drop_body(self, stream: _Stream) -> None:
+    def _drop_body(self, stream: Stream) -> None:
         """Drop what came of a request that no handler has; what one has counts until it has answered."""
         self._body_bytes -= len(stream.body)
         stream.body = bytearray()
