@@ -11,6 +11,7 @@ from headrace import clock, disk
 from headrace.archive import compaction, export, settled, snapshot, transitions
 from headrace.archive.base import Restore
 from headrace.archive.catalogue import Range
+from headrace.archive.engine import Limits
 from headrace.archive.local import LocalBucket
 from headrace.errors import Conflict, DataDirectoryError, InvalidObjectState, NotFound, StorageError
 from headrace.operations.lifecycle import Lifecycle
@@ -51,6 +52,21 @@ def test_files_have_no_bloom_filters(archive: Archive) -> None:
     (key,) = archive.files()
     found = f"SELECT count(bloom_filter_length) FROM parquet_metadata('{archive.bucket.location(key)}')"
     assert duckdb.execute(found).fetchone() == (0,)
+
+
+def test_a_day_larger_than_memory_is_sorted_in_parts(archive: Archive) -> None:
+    """One device has most of it; the others come late, and some of them twice."""
+    many = [event(n, device_id="pump-5", time=f"2026-07-01T{n % 24:02d}:00:00Z") for n in range(60_000)]
+    others = [event(n, device_id=f"pump-{n % 10}") for n in range(60_000, 63_000)]
+    archive.put(*many)
+    archive.compact(limits=Limits(memory_mb=24, threads=1))
+    archive.put(*others)
+    archive.put(*others[:1000], shard=1)
+    summary = archive.compact(limits=Limits(memory_mb=24, threads=1))
+    assert (summary.events, summary.duplicates) == (3000, 1000)
+    (file,) = archive.catalogue.manifest("2026-07-01").files
+    rows = duckdb.execute(f"SELECT device_id, time, id FROM '{archive.bucket.location(file.key)}'").fetchall()
+    assert len(rows) == 63_000 and rows == sorted(rows)
 
 
 @needs_native

@@ -149,7 +149,7 @@ class _Run:
                 work,
                 self._typed,
                 erased=erasures.read(self._bucket),
-                batch_bytes=self._limits.memory_mb * 1024 * 1024 // 4,
+                batch_bytes=self._limits.batch_bytes,
             )
             staged.add(info.key for info in infos)
             self._problems(staged.problems)

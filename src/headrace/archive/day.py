@@ -14,7 +14,7 @@ from headrace.archive.catalogue import File, Manifest
 from headrace.archive.columns import names_sql, schema, text_sql
 from headrace.archive.engine import digest, parquet_sql
 from headrace.archive.merging import FULL_BYTES, Plan
-from headrace.archive.sorting import copy, copy_sorted
+from headrace.archive.sorting import copy, copy_sorted, narrowed
 from headrace.errors import HeadraceError
 
 _IDENTITY = names_sql(columns.IDENTITY)
@@ -93,8 +93,12 @@ def write(
         due = _one(connection, f"SELECT {CHECK} FROM ({fresh} {union} SELECT {_IDENTITY} FROM {merged})")
     if not due[0]:
         return Outcome(day, (), plan.merged, 0)
+
+    def rows(condition: str) -> str:
+        some = [of and narrowed(of)(condition) for of in (new, merged, compared if has_copies else "")]
+        return _rows_sql(*some)
+
     path = folder / f"{uuid4().hex}.parquet"
-    rows = _rows_sql(new, merged, compared if has_copies else "")
     if is_sorted and not known:
         copy(connection, f"SELECT {names_sql(names)} FROM {new}", path)
     else:

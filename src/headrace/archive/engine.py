@@ -14,8 +14,13 @@ from headrace.errors import HeadraceError, StorageError
 class Limits(NamedTuple):
     """What a piece of work may take; what does not fit in memory goes to the disk."""
 
-    memory_mb: int = 1024
+    memory_mb: int = 1024  # of which DuckDB has three quarters
     threads: int = 2
+
+    @property
+    def batch_bytes(self) -> int:
+        """Return how much rows may take before DuckDB has them; they are handed over in as much again."""
+        return self.memory_mb * 1024 * 1024 // 8
 
 
 DEFAULT = Limits()
@@ -28,7 +33,7 @@ def connected(folder: Path, limits: Limits) -> Iterator[Any]:
 
     config: dict[str, str | bool | int | float | list[str]] = {
         "threads": limits.threads,
-        "memory_limit": f"{limits.memory_mb}MB",
+        "memory_limit": f"{limits.memory_mb * 3 // 4}MB",
         "temp_directory": str(folder / "spilled"),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,

@@ -24,7 +24,7 @@ from headrace.archive.columns import name_sql, names_sql, schema, text_sql
 from headrace.archive.engine import DEFAULT, Limits, connected, parquet_sql
 from headrace.archive.erasures import Erasure
 from headrace.archive.holding import held
-from headrace.archive.sorting import copy_sorted, days_of, on_day_sql
+from headrace.archive.sorting import copy_sorted, days_of, narrowed, on_day_sql
 from headrace.archive.staging import Problem, Staging
 from headrace.errors import InvalidObjectState, NotFound, StorageError, Unavailable
 from headrace.json_members import KEY, VALUE, members
@@ -228,7 +228,7 @@ class _Taking:
                 self._work,
                 typed,
                 erased=self._erased,
-                batch_bytes=self._limits.memory_mb * 1024 * 1024 // 4,
+                batch_bytes=self._limits.batch_bytes,
             )
             staged.add(raw)
             if staged.removed:
@@ -248,12 +248,12 @@ class _Taking:
             rows = "rest"
             if near:
                 rows = f"(SELECT * FROM rest ANTI JOIN (FROM {parquet_sql(near)}{where}) USING ({_IDENTITY}))"
-            connection.execute(f"CREATE TEMP TABLE due AS SELECT * FROM {rows} ORDER BY CAST(time AS DATE)")
+            connection.execute(f"CREATE TEMP TABLE due AS SELECT * FROM {rows}")
             paths = {}
             for day in days_of(connection, "due") or ["1970-01-01"]:
                 path = paths[day] = str(self._work / f"{uuid4().hex}.parquet")
                 select = f"(SELECT * FROM due WHERE {on_day_sql(day)})"
-                copy_sorted(connection, select, tuple(schema(typed)), Path(path))
+                copy_sorted(connection, narrowed(select), tuple(schema(typed)), Path(path))
         return paths
 
 

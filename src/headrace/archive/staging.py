@@ -21,12 +21,11 @@ from headrace.archive import exact, native, raw, sorting
 from headrace.archive.arrow import Arrow
 from headrace.archive.base import Bucket
 from headrace.archive.columns import name_sql, names_sql, schema, text_sql
-from headrace.archive.engine import parquet_sql
+from headrace.archive.engine import DEFAULT, parquet_sql
 from headrace.archive.erasures import Erasure, kept_sql
 from headrace.errors import InvalidObjectState, NotFound, UsageError
 from headrace.record import parse_sequence_number, parse_shard_id, shard_id
 
-BATCH_BYTES = 256 * 1024 * 1024  # of rows in memory: some two million
 _EXACT_BYTES = 64 * 1024 * 1024  # of rows on their way to the table
 _EPOCH = date(1970, 1, 1)
 _LONG = "maximum_object_size = 67108864"
@@ -73,7 +72,7 @@ class Staging:
         typed: tuple[str, ...],
         *,
         erased: Sequence[Erasure] = (),
-        batch_bytes: int = BATCH_BYTES,
+        batch_bytes: int = DEFAULT.batch_bytes,
         natively: bool = True,
     ) -> None:
         self._connection = connection

@@ -103,7 +103,7 @@ def stage(task: Stage) -> Staged:
             folder,
             task.typed,
             erased=erasures.read(bucket),
-            batch_bytes=task.memory_mb * 1024 * 1024 // 4,
+            batch_bytes=Limits(task.memory_mb).batch_bytes,
         )
         found.add(task.keys)
         events = found.events
@@ -152,7 +152,7 @@ def rest(task: Rest) -> None:
             known = parquet_sql([bucket.location(key) for key in task.checked])
             rows = f"SELECT * FROM ({rows}) ANTI JOIN {known} USING ({identity})"
         path = folder / "rest.parquet"
-        sorting.copy_sorted(connection, f"({rows})", columns, path)
+        sorting.copy_sorted(connection, sorting.narrowed(f"({rows})"), columns, path)
         bucket.put_file(task.target, path)
 
 
