@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 import pytest
 from h2.errors import ErrorCodes
 
-from headrace.gateway import http, http2
+from headrace.gateway import http, http2_setup
 from headrace.wire import Reply, Request, Response
 from support.http2 import Answer, Open, serve
 
@@ -52,7 +52,7 @@ def test_all_requests_of_a_connection_are_answered_at_once_each_when_it_is_ready
 
     async def body(_: http.HttpServer, connect: Open) -> None:
         client = await connect()
-        stream_ids = [client.head(end=True) for _ in range(http2.STREAMS_MAX)]
+        stream_ids = [client.head(end=True) for _ in range(http2_setup.STREAMS_MAX)]
         while len(waiting) < len(stream_ids):
             await client.ping()
         for number in reversed(range(len(stream_ids))):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 from h2.errors import ErrorCodes
 
-from headrace.gateway import connection, http, http2
+from headrace.gateway import connection, http, http2, http2_setup
 from headrace.wire import Request, Response
 from support.http2 import Open, serve
 
@@ -55,7 +55,7 @@ def test_a_connection_sends_only_so_much_that_is_not_answered_and_all_of_it_gets
     async def body(_: http.HttpServer, connect: Open) -> None:
         client = await connect()
         size = 700_000
-        rest = {client.head(): memoryview(bytes(size)) for _ in range(http2.STREAMS_MAX)}
+        rest = {client.head(): memoryview(bytes(size)) for _ in range(http2_setup.STREAMS_MAX)}
         before, left = 0, size * len(rest)
         while left != before:
             before = left
@@ -66,7 +66,7 @@ def test_a_connection_sends_only_so_much_that_is_not_answered_and_all_of_it_gets
         assert (
             connection.READ_AHEAD_BYTES
             < held
-            < connection.READ_AHEAD_BYTES + (http2.STREAMS_MAX + 4) * http2.STREAM_WINDOW
+            < connection.READ_AHEAD_BYTES + (http2_setup.STREAMS_MAX + 4) * http2_setup.STREAM_WINDOW
         )
         for stream_id, part in rest.items():
             if part:
@@ -120,7 +120,7 @@ def test_bad_frames_end_the_connection_in_a_line_of_the_log(name: str, caplog: p
     [
         [[("x-large", "x" * 70_000)]],
         [[("x-many", "x")] * 3000],
-        [[]] * (http2.STREAMS_MAX + 1),
+        [[]] * (http2_setup.STREAMS_MAX + 1),
     ],
 )
 def test_heads_and_requests_are_bounded(heads: Sequence[Sequence[tuple[str, str]]]) -> None:
@@ -151,9 +151,9 @@ def test_requests_that_are_given_up_count_until_they_are_done() -> None:
 
     async def body(_: http.HttpServer, connect: Open) -> None:
         client, other = await connect(), await connect()
-        while len(called) <= http2.STREAMS_MAX:
+        while len(called) <= http2_setup.STREAMS_MAX:
             stream_id = client.head(end=True)
-            await client.ping() if len(called) < http2.STREAMS_MAX else await asyncio.sleep(0)
+            await client.ping() if len(called) < http2_setup.STREAMS_MAX else await asyncio.sleep(0)
             client.h2.reset_stream(stream_id)
             client.flush()
         last = client.head("/last", end=True)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from headrace.gateway.heads import Heads
+from headrace.gateway.held import Held
 from headrace.gateway.whole import WholeRequests
 from headrace.wire import Reply, Request, Response
 
@@ -22,6 +23,7 @@ LINGER_S = 2.0  # how long the rest of a refused request is read and dropped, so
 
 BODY_TOO_LARGE = f"The request's body has more than {BODY_BYTES_MAX} bytes."
 NO_PROXY = "This is no proxy."
+TOO_MUCH = "The server holds as much as it may of requests that have not come whole. Send it again."
 TOO_SLOW = "The request did not arrive whole in time."
 
 Outcome = Response | Exception
@@ -41,10 +43,11 @@ class Router(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a connection may be silent: between requests, and in the middle of one."""
+    """How long a connection may be silent: between requests, and in the middle of one; and what all may have held."""
 
     idle_s: float = 120.0
     request_s: float = 60.0
+    held_bytes: int = 256 * 1024 * 1024
 
 
 class Connection(Protocol):
@@ -75,6 +78,7 @@ class Shared:
         self.stopping = False
         self.read_whole = WholeRequests().read
         self.heads = Heads()
+        self.held = Held(limits.held_bytes, self.loop.call_soon)
         self.now_s = self.loop.time()  # as of the last sweep
 
     def ask(

@@ -27,6 +27,11 @@ class HttpServer:
         """Return how many connections are open."""
         return len(self._shared.connections)
 
+    @property
+    def held_bytes(self) -> int:
+        """Return how much is held of requests that have not come whole or wait, and of answers that are not read."""
+        return self._shared.held.total
+
     async def stop(self, grace_s: float = 5.0) -> None:
         """Stop listening, answer what has arrived whole, and close; what is not done after `grace_s` is cut off."""
         self._shared.stopping = True

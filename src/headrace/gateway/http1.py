@@ -20,6 +20,7 @@ from headrace.gateway.connection import (
     LINGER_S,
     NO_PROXY,
     READ_AHEAD_BYTES,
+    TOO_MUCH,
     TOO_SLOW,
     Outcome,
     Shared,
@@ -31,6 +32,7 @@ HEADERS_MAX = 500  # small ones take ten times their bytes
 READ_AHEAD_REQUESTS = 4  # whole requests waiting on one connection before it is read no further
 _JOINED_BYTES = 65536  # a smaller body is copied behind its head, which is cheaper than a second piece
 _NAMES_MAX = 256
+_REQUEST_BYTES = 1024  # of a request that waits, beside its body
 _TURN_BYTES = 65536  # after so much, which may be many tiny chunks, the others are served before it is read on
 
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -83,6 +85,8 @@ class _Connection(asyncio.Protocol):
         self._request: Request | None = None  # that is being answered
         self._keep = True  # the connection, after that answer
         self._ready = b""  # that answer, where it was made before it may be given
+        self._unsent_bytes = 0  # of answers, while those are more than the client reads
+        self._held_bytes = 0
         self._paused = False
         self._full = False  # the client doesn't read its answers as fast as they are made
         self._dropping = False  # an answer that ends the connection is on its way: what still comes is not read
@@ -108,13 +112,17 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.connections.discard(self)
-        self._waiting.clear()
+        self._let_go()
 
     def pause_writing(self) -> None:
         self._full = True
+        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self._note_held()
 
     def resume_writing(self) -> None:
         self._full = False
+        self._unsent_bytes = 0
+        self._note_held()
         if self._request is None:
             self._next()
 
@@ -147,6 +155,7 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, _Refused) else _Refused(400, f"This is not HTTP/1.1: {error}"))
+        self._note_held()
         if len(data) > _TURN_BYTES and not self._paused:
             self._pause()
             self._shared.loop.call_soon(self._read_on)
@@ -242,7 +251,8 @@ class _Connection(asyncio.Protocol):
         """Have a request answered once those before it are; its answer comes in a later turn of the loop."""
         if self._request is not None or self._full:
             self._waiting.append((request, keep))
-            self._waiting_bytes += len(request.body)
+            self._waiting_bytes += _REQUEST_BYTES + len(request.body)
+            self._note_held()
             if len(self._waiting) >= READ_AHEAD_REQUESTS or self._waiting_bytes >= READ_AHEAD_BYTES:
                 self._pause()
             return
@@ -254,7 +264,8 @@ class _Connection(asyncio.Protocol):
         if not self._waiting or self._transport.is_closing():
             return
         request, keep = self._waiting.popleft()
-        self._waiting_bytes -= len(request.body)
+        self._waiting_bytes -= _REQUEST_BYTES + len(request.body)
+        self._note_held()
         if self._paused and len(self._waiting) < READ_AHEAD_REQUESTS // 2:
             self._resume()
         self._take(request, keep)
@@ -306,6 +317,8 @@ class _Connection(asyncio.Protocol):
     def _refuse(self, refused: _Refused) -> None:
         """Answer an unreadable request after those before it, and close."""
         self._dropping = True
+        self._within = False
+        self._body = BytesIO()
         self._refusal = Response(refused.status, msgspec.json.encode({"message": refused.message}))
         if not self.busy:
             self._end(self._refusal)
@@ -319,6 +332,31 @@ class _Connection(asyncio.Protocol):
         with contextlib.suppress(OSError, RuntimeError):
             self._transport.write_eof()
         self._shared.loop.call_later(LINGER_S, self._transport.close)
+
+    def _note_held(self) -> None:
+        """Note what is held for this client beside the request that is being answered."""
+        size = self._waiting_bytes + self._unsent_bytes
+        if self._within:
+            size += max(self._raw_bytes, self._body.tell())
+        if size != self._held_bytes:
+            self._held_bytes = size
+            self._shared.held.set(self, size)
+
+    def give_up(self) -> None:
+        """Refuse what is held for this client, if it still is."""
+        if self._full:
+            self._transport.abort()
+        elif self._held_bytes:
+            self._let_go()
+            if not self._dropping:
+                self._refuse(_Refused(503, TOO_MUCH))
+
+    def _let_go(self) -> None:
+        self._waiting.clear()
+        self._waiting_bytes = self._unsent_bytes = 0
+        self._within = False
+        self._body = BytesIO()
+        self._note_held()
 
     def _pause(self) -> None:
         if not self._paused and not self._transport.is_closing():

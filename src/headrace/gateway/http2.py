@@ -12,8 +12,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from h2.config import H2Configuration
-from h2.connection import ConnectionInputs, ConnectionState, H2Connection, H2ConnectionStateMachine
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -25,40 +23,30 @@ from h2.events import (
     StreamReset,
 )
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
+from h2.settings import SettingCodes
 
 from headrace import clock
+from headrace.gateway import http2_setup
 from headrace.gateway.connection import (
     BODY_BYTES_MAX,
     BODY_TOO_LARGE,
-    HEAD_BYTES_MAX,
     LINGER_S,
     READ_AHEAD_BYTES,
+    TOO_MUCH,
     TOO_SLOW,
     Outcome,
     Shared,
 )
 from headrace.gateway.heads import is_bare
+from headrace.gateway.http2_setup import STREAMS_MAX
 from headrace.gateway.http2_stream import Stream
 from headrace.wire import Request, Response
 
-STREAMS_MAX = 100  # what clients take for granted until they have read the settings
-STREAM_WINDOW = 256 * 1024  # that all streams have sent so much to no avail is 25 MiB
 _HEADER_TABLE_BYTES = 4096
 _TURN_S = 0.005  # about so long a client is read, even one that sends tiny frames, before others are served
 _TURN_BYTES_MIN, _TURN_BYTES_MAX = 1024, 65536
 
 _log = logging.getLogger(__name__)
-
-
-class _States(H2ConnectionStateMachine):
-    """h2's states, but that a GOAWAY from either side lets what is under way be finished (RFC 9113, 6.8)."""
-
-    _transitions = H2ConnectionStateMachine._transitions | {
-        (state, goaway): (None, state)
-        for state in (ConnectionState.IDLE, ConnectionState.SERVER_OPEN)
-        for goaway in (ConnectionInputs.SEND_GOAWAY, ConnectionInputs.RECV_GOAWAY)
-    }
 
 
 def speak(shared: Shared, transport: asyncio.Transport, peer: str, data: bytes) -> None:
@@ -88,19 +76,7 @@ class _Connection(asyncio.Protocol):
         self._ended = False  # the client sends no more
         self._stopping = False
         self._active_s = shared.now_s
-        self._h2 = H2Connection(H2Configuration(client_side=False, validate_outbound_headers=False))
-        self._h2.state_machine = _States()
-        self._h2.local_settings = Settings(
-            client=False,
-            initial_values={
-                SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
-                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-                SettingCodes.MAX_HEADER_LIST_SIZE: HEAD_BYTES_MAX,
-            },
-        )
-        self._h2.initiate_connection()
-        # The connection's window never is what holds a stream up: h2 opens it by halves.
-        self._h2.increment_flow_control_window(2 * STREAMS_MAX * STREAM_WINDOW - self._h2.inbound_flow_control_window)
+        self._h2 = http2_setup.connection()
         self._events: dict[type, Any] = {
             RequestReceived: self._on_head,
             DataReceived: self._on_data,
@@ -189,7 +165,7 @@ class _Connection(asyncio.Protocol):
     # --- what h2 reads ---
 
     def _on_head(self, event: RequestReceived) -> None:
-        stream = Stream(event.stream_id, self._shared.now_s)
+        stream = Stream(event.stream_id, self._shared.now_s, self._give_up)
         self._streams[stream.id] = stream
         if self._stopping:
             self._reset(stream, ErrorCodes.REFUSED_STREAM)
@@ -197,8 +173,10 @@ class _Connection(asyncio.Protocol):
         refused = stream.begin(event.headers)
         if refused:
             self._refuse(stream, *refused)
-        elif stream.headers.get("expect", "").lower() == "100-continue":
+            return
+        if stream.headers.get("expect", "").lower() == "100-continue":
             self._h2.send_headers(stream.id, [(":status", "100")])
+        self._note_held(stream)
 
     def _on_data(self, event: DataReceived) -> None:
         size, stream = event.flow_controlled_length, self._streams.get(event.stream_id)
@@ -211,6 +189,8 @@ class _Connection(asyncio.Protocol):
         self._body_bytes += len(event.data)
         if len(stream.body) > BODY_BYTES_MAX:
             self._refuse(stream, 413, BODY_TOO_LARGE)
+        else:
+            self._note_held(stream)
 
     def _on_end(self, event: StreamEnded) -> None:
         stream = self._streams.get(event.stream_id)
@@ -247,6 +227,7 @@ class _Connection(asyncio.Protocol):
     def _take(self, stream: Stream) -> None:
         """Have a request answered; its answer comes in a later turn of the loop."""
         request = stream.take(self._peer)
+        self._note_held(stream)
         self._under_way += 1
         self._regulate()
         self._shared.ask(request, self._transport, partial(self._answered, stream, request), lambda response: None)
@@ -280,6 +261,7 @@ class _Connection(asyncio.Protocol):
             stream.unsent = memoryview(response.body)
             stream.active_s = self._shared.now_s
             self._sending.append(stream)
+            self._note_held(stream)
 
     def _send(self) -> None:
         """Send a frame of each answer in turn while client and transport take them, and what else h2 has to."""
@@ -318,6 +300,7 @@ class _Connection(asyncio.Protocol):
         if stream.ended:
             self._forget(stream)
         else:  # resetting it at once would have some clients drop the answer
+            self._note_held(stream)
             self._shared.loop.call_later(LINGER_S, self._cut_off, stream)
 
     def _cut_off(self, stream: Stream) -> None:
@@ -332,13 +315,29 @@ class _Connection(asyncio.Protocol):
     def _forget(self, stream: Stream) -> None:
         self._active_s = self._shared.now_s
         del self._streams[stream.id]
+        self._shared.held.set(stream, 0)
         self._drop_body(stream)
         if stream.unsent:
             self._sending.remove(stream)
 
     def _forget_all(self) -> None:
+        for stream in self._streams.values():
+            self._shared.held.set(stream, 0)
         self._streams.clear()
         self._sending.clear()
+
+    def _note_held(self, stream: Stream) -> None:
+        """Note what is held of a request that no handler has, or of an answer."""
+        self._shared.held.set(stream, len(stream.unsent) if stream.taken else stream.head_bytes + len(stream.body))
+
+    def _give_up(self, stream: Stream) -> None:
+        if stream.id not in self._streams:
+            return
+        if stream.unsent:
+            self._reset(stream, ErrorCodes.ENHANCE_YOUR_CALM)
+        elif not stream.taken:
+            self._refuse(stream, 503, TOO_MUCH)
+        self._send()
 
     def _drop_body(self, stream: Stream) -> None:
         """Drop what came of a request that no handler has; what one has counts until it has answered."""

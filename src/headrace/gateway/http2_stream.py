@@ -1,20 +1,24 @@
 """One request and its answer over HTTP/2: a stream."""
 
 import re
+from collections.abc import Callable
 
 from headrace.gateway.connection import BODY_BYTES_MAX, BODY_TOO_LARGE, NO_PROXY
 from headrace.wire import Request
 
 _METHOD = re.compile(r"[A-Z]{1,32}")
 _TARGET = re.compile(r"/[!-~]*")
+_HEADER_BYTES = 32  # beside its name and its value
 
 
 class Stream:
     """What has come of the request, and what is left of the answer."""
 
-    def __init__(self, stream_id: int, active_s: float) -> None:
+    def __init__(self, stream_id: int, active_s: float, give_up: Callable[["Stream"], None]) -> None:
         self.id = stream_id
         self.active_s = active_s
+        self._give_up = give_up
+        self.head_bytes = 0
         self.method = self.path = self.query = ""
         self.headers: dict[str, str] = {}
         self.body = bytearray()
@@ -28,6 +32,7 @@ class Stream:
         """Take the head of the request; return why it is refused, as status and message, if it is."""
         target = ""
         for raw_name, raw_value in head:
+            self.head_bytes += len(raw_name) + len(raw_value) + _HEADER_BYTES
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             if name == ":method":
                 self.method = value
@@ -46,6 +51,10 @@ class Stream:
         if int(length) > BODY_BYTES_MAX:
             return 413, BODY_TOO_LARGE
         return None
+
+    def give_up(self) -> None:
+        """Have the connection let go of it, if it still has it, and tell the client."""
+        self._give_up(self)
 
     def take(self, peer: str) -> Request:
         """Return the request, which has come whole; the stream keeps nothing of its body."""
