@@ -8,58 +8,46 @@ from typing import Any
 
 import duckdb
 import pytest
+import zstandard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headrace import event
-from headrace.archive import columns, raw, staging
+from headrace.archive import columns, native, raw, staging
 from headrace.archive.local import LocalBucket
 from headrace.event import Event
+from headrace.record import shard_id
 from support.archive import needs_native
 from support.memory import ARRIVAL_MS, lambda_record
 
 TYPED = columns.typed(("temperature", "humidity", "O'Hara", "Temperature", "time"))
-NAMES = st.sampled_from(["temperature", "humidity", "O'Hara", "status", "é", "device_id", "time", "id", "measure"])
-NUMBERS = st.sampled_from(
-    [
-        "0",
-        "-0",
-        "1",
-        "70.5",
-        "70.50",
-        "-7e-06",
-        "1e400",
-        "1E2",
-        "5e-324",
-        "9007199254740993",
-        "0.1234567890123456789",
-        "123456789012345",
-        "12345678901234567",
-        "0.30000000000000004",
-        "99999999999999999999",
-    ]
-)
-DATES = st.sampled_from(
-    ["2026-07-25", "2026-02-30", "2026-13-01", "0001-01-01", "0000-01-01", "1970-01-01", "9999-12-31"]
-)
-CLOCKS = st.sampled_from(
-    ["T17:20:00Z", "T17:25:00.123Z", "T17:25:00.124Z", "T24:00:00Z", "T23:59:60Z", "T1:00:00Z", " 17:20:00Z", "",
-     "T17:20:00+02:00", "T17:20:00.1234567Z", "T 7:20:00Z", "t17:20:00z", "T17:20:60Z", "T17:20:00"]
+NAMES = st.sampled_from(
+    ["temperature", "humidity", "O'Hara", "status", "é", "device_id", "time", "id", "measure", "value", "", "a b"]
+).flatmap(lambda name: st.sampled_from([json.dumps(name), json.dumps(name, ensure_ascii=False), escaped(name)]))
+NUMBERS = (
+    st.sampled_from(
+        ["0", "-0", "-0.0", "1", "70.5", "70.50", "-7e-06", "1e400", "1E2", "5e-324", "1e-400", "9007199254740993",
+         "0.1234567890123456789", "123456789012345", "12345678901234567", "0.30000000000000004", "99999999999999999999",
+         "1e16", "1e+16", "1e-99999999999999999999", "0e99999999999999999999"]
+    )
+    | st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+    | st.floats(allow_nan=False, allow_infinity=False).map(repr)
 )  # fmt: skip
+DATES = st.sampled_from(
+    ["2026-07-25", "2026-02-30", "2026-02-29", "2024-02-29", "2026-13-01", "0001-01-01", "0000-01-01", "1970-01-01",
+     "9999-12-31", "10000-01-01", "20xx-07-25", "2026-07-0x"]
+) | st.dates().map(str)  # fmt: skip
+SHAPE = r"T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{0,12})?(Z|[+-][0-2][0-9]:[0-6][0-9])?"
+CLOCKS = st.sampled_from(
+    ["T17:20:00Z", "T17:25:00.123Z", "T17:25:00.123001Z", "T17:25:00.1230009Z", "T24:00:00Z", "T23:59:60Z", "T1:00:00Z",
+     " 17:20:00Z", "", "T17:20:00+02:00", "T17:20:00.1234567Z", "T 7:20:00Z", "t17:20:00z", "T17:20:60Z", "T17:20:00",
+     "T1x:20:00Z", "T17:20:00.Z", "T17:20:00,5Z", "T00:00:00+00:01", "T23:59:59.9999999-00:01", "T17:20:00+24:00"]
+) | st.from_regex(SHAPE, fullmatch=True)  # fmt: skip
 EPOCHS = st.sampled_from(
-    [
-        "0",
-        "1784999999",
-        "1785000000.5",
-        "1785000001000",
-        "1785000001000000",
-        "99999999999",
-        "100000000000",
-        "-1",
-        "1e9",
-        "253402300799999999",
-    ]
-)
+    ["0", "-0", "1784999999", "01784999999", "1785000000.5", "1785000300123", "1785000300124", "1785000300123001", "-1",
+     "99999999999", "100000000000", "99999999999999", "100000000000000", "253402300799999999", "253402300800000000",
+     "999999999999999999", "1000000000000000000", "1e9"]
+)  # fmt: skip
 TIMES = st.builds(lambda date, clock: f'"{date}{clock}"', DATES, CLOCKS) | EPOCHS | EPOCHS.map(lambda text: f'"{text}"')
 PLAIN = st.text(st.sampled_from('ab ,:{}[]"\\é😀\n\x7f/'), max_size=6)
 TEXTS = PLAIN.map(json.dumps) | PLAIN.map(lambda text: json.dumps(text, ensure_ascii=False))
@@ -68,21 +56,27 @@ VALUES = NUMBERS | TEXTS | NESTED
 IDS = st.text("abc-é", min_size=1, max_size=3).map(json.dumps) | st.sampled_from(
     ['"' + "x" * n + '"' for n in (64, 65, 256, 257)]
 )
-SPACES = st.sampled_from([(",", ":"), (", ", ": "), (" ,", " : "), (",\n", ":\t")])
+SPACES = st.sampled_from([(",", ":"), (", ", ": "), (" ,", " : "), (",\r\n", ":\t")])
+
+
+def escaped(text: str) -> str:
+    """Return JSON of a text that has nothing but escapes."""
+    return '"' + "".join(f"\\u{ord(letter):04x}" for letter in text) + '"'
 
 
 @st.composite
 def members(draw: st.DrawFn) -> list[tuple[str, str]]:
+    """Return the JSON of names and values."""
     found = []
     if draw(st.booleans()):
-        found.append(("device_id", draw(IDS | VALUES)))
+        found.append(('"device_id"', draw(IDS | VALUES)))
     if draw(st.booleans()):
-        found.append(("time", draw(TIMES | VALUES)))
+        found.append(('"time"', draw(TIMES | VALUES)))
     if draw(st.booleans()):
-        found.append(("id", draw(IDS | VALUES)))
+        found.append(('"id"', draw(IDS | VALUES)))
     if draw(st.booleans()):
         measure = st.sampled_from([*TYPED, "status", "", "device_id", "value", "measure", 'a"b']).map(json.dumps)
-        found += [("measure", draw(measure | VALUES)), ("value", draw(VALUES))]
+        found += [('"measure"', draw(measure | VALUES)), ('"value"', draw(VALUES))]
     found += draw(st.lists(st.tuples(NAMES, VALUES), max_size=3))
     return draw(st.permutations(found))
 
@@ -91,13 +85,9 @@ def members(draw: st.DrawFn) -> list[tuple[str, str]]:
 def documents(draw: st.DrawFn) -> bytes:
     """A regular shape, or something like it, several times with other values; sometimes anything else."""
     comma, colon = draw(SPACES)
-    text = comma.join(
-        json.dumps(name, ensure_ascii=draw(st.booleans())) + colon + value for name, value in draw(members())
-    )
-    text = draw(st.sampled_from(["{%s}", "{%s}", "{%s}", "{ %s }", "{%s} ", "[{%s}]", "[{%s},{%s}]"])).replace(
-        "%s", text
-    )
-    return text.encode()
+    text = comma.join(name + colon + value for name, value in draw(members()))
+    shapes = ["{%s}", "{%s}", "{%s}", "{ %s }", " {%s} ", "[{%s}]", "[{%s},{%s}]", "\t[ {%s} ,{}]", "[%s]"]
+    return draw(st.sampled_from(shapes)).replace("%s", text).encode()
 
 
 class Both:
@@ -150,13 +140,17 @@ def both() -> Iterator[Both]:
         yield Both(Path(folder))
 
 
-KEYS = st.lists(st.sampled_from(["pump-1", "a,b", 'a"b', "é", "a\\b", "k" * 256]), min_size=12, max_size=12)
+KEYS = st.lists(
+    st.sampled_from(["pump-1", "a,b", 'a"b', "é", "a\\b", "k" * 256, "😀" * 256, "\x7f", ""]), min_size=12, max_size=12
+)
 
 
 @given(st.lists(st.lists(documents(), min_size=1, max_size=6), min_size=1, max_size=2), KEYS)
 @example([[b'{"id":",\\"x\\":1"}', b'{"id":"a"}']], ["pump-1"] * 12)
 @example([[b'{"measure":"temperature","value":1,"temperature":2}']], ["pump-1"] * 12)
 @example([[b'{"temperature":70.50,"status":"ok"}'] * 3], ["pump-1"] * 12)
+@example([[b'{"temperature":1e-99999999999999999999}']], ["pump-1"] * 12)
+@example([[b'{"time":"20xx-07-25T17:20:00Z"}']], ["pump-1"] * 12)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_both_agree(both: Both, batches: list[list[bytes]], keys: list[str]) -> None:
     natively, exactly, staged = both.rows(both.put(batches, keys))
@@ -194,6 +188,29 @@ def test_sequence_numbers_of_others_are_kept(both: Both) -> None:
     natively, exactly, staged = both.rows(both.put_records(*([record] for record in records)))
     assert natively == exactly and len(natively) == len(records) and staged.exact == 0
     assert len(both.ask(f"FROM ({staged.of_all()}) WHERE sequence_number IS NULL")) == 2
+
+
+def added(rows: native.Rows, data: bytes) -> int:
+    """Add a record natively; return how many of its lines, that is one or none, are regular."""
+    ((_, body),) = raw.objects([lambda_record(data)])
+    return rows.add(zstandard.decompress(body), raw.head("events", shard_id(0)).encode(), "events", 0)[0]
+
+
+@needs_native
+def test_an_array_of_more_than_a_million_events_is_not_regular() -> None:
+    """With six digits of its index, the last event would have the identity of the first."""
+    rows = native.Rows(())
+    assert added(rows, b"[" + b"{}," * 1_000_000 + b"{}]") == 0 and rows.rows == 0
+
+
+@needs_native
+def test_a_batch_stays_as_it_was_made() -> None:
+    rows = native.Rows(())
+    assert added(rows, b'[{"device_id":"b"},{"device_id":"b"},{"device_id":"a"}]')
+    batch = native.Batch(rows)
+    assert added(rows, b'[{"device_id":"0"},{"device_id":"b"}]')
+    assert batch.columns(0, 3)["device_id"][2] == b"abb"
+    assert native.Batch(rows).columns(0, 5)["device_id"][2] == b"0abbb"
 
 
 EVENTS = st.builds(

@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -73,8 +73,12 @@ def number_of(text: bytes) -> tuple[float | None, bool]:
     number = float(text)
     if not math.isfinite(number):
         return None, False
-    is_exact = len(text) <= 15 and b"e" not in text and b"E" not in text
-    return number, is_exact or Decimal(text.decode()) == Decimal(repr(number))
+    if len(text) <= 15 and b"e" not in text and b"E" not in text:
+        return number, True
+    try:
+        return number, Decimal(text.decode()) == Decimal(repr(number))
+    except InvalidOperation:  # an exponent of twenty digits
+        return number, False
 
 
 def _record(line: Line) -> dict[str, Any]:

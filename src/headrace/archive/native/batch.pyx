@@ -1,10 +1,10 @@
 # cython: wraparound=False, cdivision=True
-"""Rows in order: by day, device, time and id."""
+"""Rows in order: by day, device, time and id; of the same identity, as they arrived."""
 
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 
 from headrace.archive.native.columns cimport AHEAD, columns_of, prefetch
 from headrace.archive.native.rows cimport Row, Rows, Source
@@ -13,7 +13,7 @@ from headrace.archive.native.times cimport DAY_US, END_US, LEAST_US
 
 
 cdef class Batch:
-    """Rows sorted by day, device, time and id."""
+    """Rows that there were when it was made, sorted by day, device, time and id; more may be added to `of` meanwhile."""
 
     cdef Rows _of
     cdef uint32_t* _order  # of rows; with room for as many again
@@ -22,21 +22,19 @@ cdef class Batch:
     cdef readonly bint has_copies  # whether an identity comes twice
     cdef readonly list days  # each day's number since 1970, and its first row's place
     cdef readonly dict constants  # of columns that have the same value in all rows
-    cdef list _names  # of devices, in order
-    cdef Span* _devices  # the same
+    cdef Span* _devices  # their names, which `_of` holds, by number
 
-    def __cinit__(self, Rows of):
+    def __cinit__(self, Rows of not None):
         self._of = of
         self.days, self.constants = [], {}
         self.rows = of._count
         self._order = <uint32_t*>PyMem_Malloc(max(1, 2 * of._count) * sizeof(uint32_t))
         self._times = <int64_t*>PyMem_Malloc(max(1, of._count) * sizeof(int64_t))
-        self._names = sorted(of._devices)
-        self._devices = <Span*>PyMem_Malloc(max(1, len(self._names)) * sizeof(Span))
+        self._devices = <Span*>PyMem_Malloc(max(1, len(of._devices)) * sizeof(Span))
         if self._order == NULL or self._times == NULL or self._devices == NULL:
             raise MemoryError
-        for place, name in enumerate(self._names):
-            self._devices[<Py_ssize_t>place] = Span(<Text>PyBytes_AS_STRING(name), len(name))
+        for number, name in enumerate(of._devices):
+            self._devices[<Py_ssize_t>number] = Span(<Text>PyBytes_AS_STRING(name), len(name))
         if of._count:
             self._by_device()
             self._by_day()
@@ -49,27 +47,25 @@ cdef class Batch:
 
     cdef int _by_device(self) except -1:
         """Order rows by device, time and id."""
-        cdef Py_ssize_t count = len(self._names), place, row, start
-        cdef uint32_t* ranks = <uint32_t*>PyMem_Malloc(count * sizeof(uint32_t))
-        cdef Py_ssize_t* ends = <Py_ssize_t*>PyMem_Malloc((count + 1) * sizeof(Py_ssize_t))
+        cdef Py_ssize_t count = len(self._of._devices), place, row, start
+        cdef uint32_t* ranks = <uint32_t*>PyMem_Malloc(count * sizeof(uint32_t))  # of devices, by number
+        cdef Py_ssize_t* ends = <Py_ssize_t*>PyMem_Calloc(count + 1, sizeof(Py_ssize_t))  # of their rows, by rank
         cdef Row* rows = self._of._rows
         if ranks == NULL or ends == NULL:
             PyMem_Free(ranks)
             PyMem_Free(ends)
             raise MemoryError
         try:
-            for place, name in enumerate(self._names):
+            for place, name in enumerate(sorted(self._of._devices)):
                 ranks[<uint32_t>self._of._devices[name][1]] = <uint32_t>place
-            memset(ends, 0, (count + 1) * sizeof(Py_ssize_t))
             for row in range(self.rows):
-                rows[row].device = ranks[rows[row].device]
-                ends[rows[row].device + 1] += 1
+                ends[ranks[rows[row].device] + 1] += 1
             for place in range(count):
                 ends[place + 1] += ends[place]
             for row in range(self.rows):
-                place = ends[rows[row].device]
+                place = ends[ranks[rows[row].device]]
                 self._order[place] = <uint32_t>row
-                ends[rows[row].device] = place + 1
+                ends[ranks[rows[row].device]] = place + 1
             for place in range(self.rows):
                 prefetch(&rows[self._order[min(place + AHEAD, self.rows - 1)]])
                 self._times[place] = rows[self._order[place]].time

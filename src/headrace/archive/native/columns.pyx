@@ -11,7 +11,7 @@ from headrace.archive.native.scan cimport Span, Text
 
 
 cdef dict columns_of(Rows of, Span* devices, uint32_t* order, Py_ssize_t count, dict constants):
-    """Return rows as `Batch.columns` does; `devices` are their names, `order` has their places."""
+    """Return rows as `Batch.columns` does; `devices` are names by number, `order` has their places."""
     cdef Row* rows = of._rows
     cdef Py_ssize_t place, names = 0, ids = 0, readings = 0, sequences = 0
     cdef Row* row

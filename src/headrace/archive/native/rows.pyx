@@ -38,6 +38,7 @@ cdef enum:
     ID_BYTES = 256
     SEQUENCE = 56  # digits
     DEFAULT_ID = SEQUENCE + 14  # sequence.subsequence.index
+    INDEX_END = 1_000_000  # from here on an index has more than its six digits
     KNOWN = 1 << 14  # devices that are found at once
 
 cdef int64_t AHEAD_US = 1000 * AHEAD_MS_MAX
@@ -134,7 +135,7 @@ cdef class Rows:
             self._texts_room = room
         return 0
 
-    def add(self, bytes content, bytes head, str stream, int32_t shard):
+    def add(self, bytes content not None, bytes head not None, str stream not None, int32_t shard):
         """Add the events of an object's regular lines; return how many lines those are, and where each other one is.
 
         `head` is what its lines begin with, up to the sequence number; `stream` and `shard` are what that says.
@@ -241,7 +242,7 @@ cdef class Rows:
         cdef unsigned char* text
         cdef Value[MEMBERS] values
         cdef Span name
-        if p == end or p[0] != b"{":
+        if p == end or p[0] != b"{" or index >= INDEX_END:
             return NULL
         p = spaces(p + 1, end)
         if p < end and p[0] == b"}":

@@ -17,9 +17,9 @@ cdef extern from *:
 
 
 cdef inline int two(Text p) noexcept nogil:
-    """Return two digits' number; negative if they are none."""
+    """Return two digits' number; if they are none, one so negative that no century makes up for it."""
     if not is_digit(p[0]) or not is_digit(p[1]):
-        return -1000
+        return -10_000
     return 10 * (p[0] - 48) + p[1] - 48
 
 
