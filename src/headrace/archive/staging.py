@@ -161,6 +161,9 @@ class Staging:
         """Return a SELECT of rows of the batch."""
         assert self._batch is not None
         rows = Arrow(self._batch, start, end, self._typed)
+        # `register` ends the query before and keeps Python's lock meanwhile, which a thread of that query needs to give
+        # rows back: they would wait for each other for ever. `execute` ends it without the lock.
+        self._connection.execute("SELECT 1")
         self._connection.register("batch", rows)
         constants = self._batch.constants
         columns = ", ".join(
