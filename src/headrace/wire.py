@@ -109,5 +109,5 @@ def json_body(request: Request, kind: type[_T]) -> _T:
         raise UsageError("This is asked for with Content-Type: application/json.")
     try:
         return msgspec.json.decode(request.body, type=kind)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"The body is not what it should be: {error}.") from error

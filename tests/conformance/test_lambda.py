@@ -262,6 +262,7 @@ ERRORS = [
     ({"FunctionName": "echo", "Payload": b'"\xff"'}, "InvalidRequestContentException", 400),
     ({"FunctionName": "echo", "Payload": b"[" * 100_000}, "InvalidRequestContentException", 400),
     ({"FunctionName": "echo", "ClientContext": "e30"}, "InvalidRequestContentException", 400),
+    ({"FunctionName": "echo", "ClientContext": "W1tb" * 500}, "InvalidRequestContentException", 400),
     ({"FunctionName": "echo", "Payload": b'"%b"' % (b"x" * 6_291_456)}, "RequestTooLargeException", 413),
     ({"FunctionName": "echo", "InvocationType": "Event", "Payload": b'"%b"' % (b"x" * 1_048_576)},
      "RequestTooLargeException", 413),

@@ -293,7 +293,9 @@ def test_a_replay_that_fails_leaves_the_document_to_be_replayed(house: House) ->
     assert not any("replayed_at" in row for row in house.get("failures")["failures"])
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"ids": "x"}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"ids": "x"}', b'{"ids": ["\xff"]}', b'{"ids": [], "x": %b' % (b"[" * 5000)]
+)
 def test_a_replay_is_asked_for_properly(house: House, body: bytes) -> None:
     for content_type in ("application/json", "text/plain"):
         request = Request("POST", "/_headrace/failures/replay", "", {"content-type": content_type}, body)

@@ -9,7 +9,6 @@
 Functions and mappings come from the template: what would change them is refused.
 """
 
-import binascii
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -256,6 +255,6 @@ def _client_context(request: Request) -> str | None:
         context = b64decode(header, validate=True)
         if len(header) <= CLIENT_CONTEXT_BYTES_MAX and isinstance(msgspec.json.decode(context), dict):
             return context.decode()
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         pass
     raise WireError("InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object.")
