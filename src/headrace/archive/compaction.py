@@ -20,7 +20,7 @@ from uuid import uuid4
 import msgspec
 
 from headrace import clock, disk
-from headrace.archive import catalogue, columns, day, erasures, merging, raw, settled, staging
+from headrace.archive import catalogue, columns, day, erasures, merging, native, raw, settled, staging
 from headrace.archive.base import COLD_CLASSES, Bucket, ObjectInfo
 from headrace.archive.catalogue import FILES, File, Run, merged
 from headrace.archive.engine import DEFAULT, Limits, connected, is_damaged
@@ -31,8 +31,10 @@ from headrace.record import parse_sequence_number
 
 RAW, TAG = "raw/", "compacted"
 GRACE_MS = 3_600_000  # for readers that began before a file was replaced
-ROUND_BYTES = 512 * 1024 * 1024  # of raw objects, compressed: some 20 million events
-ROUND_OBJECTS = 20_000
+# Of raw objects, compressed: each round merges a day's files again, and what it staged is on the disk meanwhile, as
+# Parquet (some 90 million events), or in a table if they were decoded one by one (20 million).
+ROUND_BYTES = (2048 if native.IS_COMPILED else 512) * 1024 * 1024
+ROUND_OBJECTS = 100_000
 LOCK, _PENDING = "lock", "pending.json"
 
 
