@@ -1,5 +1,8 @@
 import json
 import os
+import shutil
+import subprocess
+import sys
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +22,7 @@ from headrace.settings import Layout
 from headrace.system import Bucket, System
 from headrace.timekeeping import Timekeeper
 from support.archive import DAY_MS, Archive, event, events, expected, needs_native, of_version_2
+from support.backend import ROOT
 from support.memory import ARRIVAL_MS
 
 COLD_AFTER_A_DAY = [
@@ -54,8 +58,12 @@ def test_files_have_no_bloom_filters(archive: Archive) -> None:
     assert duckdb.execute(found).fetchone() == (0,)
 
 
+@needs_native
 def test_a_day_larger_than_memory_is_sorted_in_parts(archive: Archive) -> None:
-    """One device has most of it; the others come late, and some of them twice."""
+    """One device has most of it; the others come late, and some of them twice.
+
+    DuckDB takes more memory than this for whatever was not decoded natively.
+    """
     many = [event(n, device_id="pump-5", time=f"2026-07-01T{n % 24:02d}:00:00Z") for n in range(60_000)]
     others = [event(n, device_id=f"pump-{n % 10}") for n in range(60_000, 63_000)]
     archive.put(*many)
@@ -67,6 +75,35 @@ def test_a_day_larger_than_memory_is_sorted_in_parts(archive: Archive) -> None:
     (file,) = archive.catalogue.manifest("2026-07-01").files
     rows = duckdb.execute(f"SELECT device_id, time, id FROM '{archive.bucket.location(file.key)}'").fetchall()
     assert len(rows) == 63_000 and rows == sorted(rows)
+
+
+def test_the_largest_event(archive: Archive) -> None:
+    """As JSON in JSON it is twice as long."""
+    sent = b'{"device_id":"d","id":"1","text":"%s"}' % (b'\\"' * 204_000)
+    archive.put(sent, b'{"device_id":"d","id":"2","text":"%s"}' % (b"x" * 410_000))
+    summary = archive.compact()
+    assert (summary.events, summary.faults) == (1, 1)
+    assert archive.read("SELECT bytes, len(readings) FROM events") == [(len(sent), 408_011)]
+
+
+def test_compaction_where_nothing_was_compiled(archive: Archive, tmp_path: Path) -> None:
+    """As on a machine without a C compiler."""
+    sent = events(range(20))
+    archive.put(*sent)
+    pure, bucket = tmp_path / "pure", tmp_path / "s3" / "archive"
+    shutil.copytree(ROOT / "src", pure, ignore=shutil.ignore_patterns("*.so"))
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from headrace.archive import compaction, native\n"
+        "from headrace.archive.local import LocalBucket\n"
+        "summary = compaction.compact(LocalBucket(Path(sys.argv[1])), Path(sys.argv[2]), readings=['temperature'])\n"
+        "print(native.IS_COMPILED, summary.events, summary.exact)"
+    )
+    arguments: list[str | Path] = [sys.executable, "-c", code, bucket, archive.folder]
+    done = subprocess.run(arguments, env=os.environ | {"PYTHONPATH": str(pure)}, capture_output=True, text=True)
+    assert done.stdout == "False 20 20\n", done.stderr
+    assert archive.identities() == expected(*sent)
 
 
 @needs_native

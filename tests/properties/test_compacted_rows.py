@@ -190,7 +190,7 @@ def test_sequence_numbers_of_others_are_kept(both: Both) -> None:
     assert len(both.ask(f"FROM ({staged.of_all()}) WHERE sequence_number IS NULL")) == 2
 
 
-def added(rows: native.Rows, data: bytes) -> int:
+def added(rows: "native.Rows", data: bytes) -> int:
     """Add a record natively; return how many of its lines, that is one or none, are regular."""
     ((_, body),) = raw.objects([lambda_record(data)])
     return rows.add(zstandard.decompress(body), raw.head("events", shard_id(0)).encode(), "events", 0)[0]

@@ -19,7 +19,7 @@ class Arrow:
     batch's constants, or null.
     """
 
-    def __init__(self, batch: native.Batch, start: int, end: int, typed: Iterable[str]) -> None:
+    def __init__(self, batch: "native.Batch", start: int, end: int, typed: Iterable[str]) -> None:
         import nanoarrow
 
         starts = range(start, end, ROW_GROUP)

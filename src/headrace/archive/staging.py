@@ -28,7 +28,7 @@ from headrace.record import parse_sequence_number, parse_shard_id, shard_id
 
 _EXACT_BYTES = 64 * 1024 * 1024  # of rows on their way to the table
 _EPOCH = date(1970, 1, 1)
-_LONG = "maximum_object_size = 67108864"
+_ROW_BYTES = 1024 * 1024  # of a row as JSON: an event has 400 KiB at most, of which each byte takes two at most
 
 
 class Problem(NamedTuple):
@@ -247,8 +247,9 @@ class Staging:
             return
         file.flush()
         columns = ", ".join(f"{text_sql(name)}: '{kind}'" for name, kind in schema(self._typed).items())
-        source = f"read_json({text_sql(str(path))}, columns = {{{columns}}}, format = 'newline_delimited', {_LONG})"
-        self._connection.execute(f"INSERT INTO decoded BY NAME SELECT * FROM {source}")
+        options = f"columns = {{{columns}}}, format = 'newline_delimited', maximum_object_size = {_ROW_BYTES}"
+        rows = f"read_json({text_sql(str(path))}, {options})"
+        self._connection.execute(f"INSERT INTO decoded BY NAME SELECT * FROM {rows}")
         file.seek(0)
         file.truncate()
 
