@@ -23,6 +23,7 @@ if os.name == "posix":
 
 FULL_BYTES = 64 * 1024 * 1024  # a disk with less is as good as full: the table's memory has to become files
 _COPY_BYTES = 1024 * 1024
+_TEMPORARY = ".tmp-"
 _PAUSE_S = 0.2  # between two looks at a lock
 _data_sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
@@ -135,13 +136,24 @@ class ReadingDisk(OsDisk):
 DISK = OsDisk()
 
 
+_lasting: set[Path] = set()  # folders that this process knows to be on the medium
+
+
 def make_folder(folder: Path) -> None:
-    """Create a folder and its parents durably."""
-    if folder.is_dir():
+    """Create a folder and its parents durably.
+
+    One that is there may have been made just now, by a process that has not synced its name yet or was killed before
+    it could: so each process does that once. Who made it has synced its parents before.
+    """
+    is_there = folder.is_dir()
+    if is_there and (folder in _lasting or folder.is_mount()):
         return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    DISK.sync_folder(folder.parent)
+    if not is_there:
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+    with contextlib.suppress(PermissionError):  # where this user makes no folders
+        DISK.sync_folder(folder.parent)
+    _lasting.add(folder)
 
 
 def write_file(path: Path, body: bytes) -> None:
@@ -151,7 +163,7 @@ def write_file(path: Path, body: bytes) -> None:
     """
     try:
         make_folder(path.parent)
-        fd, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        fd, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(body)
@@ -172,7 +184,7 @@ def write_parts(path: Path, parts: Iterable[bytes], *, times_ns: tuple[int, int]
 
     `times_ns` are the times of access and modification that it gets. The folder must be there.
     """
-    fd, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+    fd, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(fd, "wb") as file:
             length = sum(file.write(part) for part in parts)
@@ -187,6 +199,15 @@ def write_parts(path: Path, parts: Iterable[bytes], *, times_ns: tuple[int, int]
         raise
     DISK.sync_folder(path.parent)
     return length
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what writes that were cut off have left in a folder; nobody writes a file there meanwhile."""
+    try:
+        for left in folder.glob(f"{_TEMPORARY}*"):
+            left.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(folder, error) from error
 
 
 def forget_cached(path: Path) -> None:

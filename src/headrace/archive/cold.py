@@ -65,6 +65,10 @@ class ColdFolder:
         except OSError as error:
             raise disk.storage_error(source, error) from error
 
+    def clean(self, bucket: str, key: str) -> None:
+        """Remove what moves that were cut off have left beside an object's place; nobody moves one meanwhile."""
+        disk.remove_unfinished(self._path(bucket, key).parent)
+
     def holds(self, bucket: str, key: str) -> bool:
         """Return whether there is a file for an object."""
         return self._path(bucket, key).is_file()

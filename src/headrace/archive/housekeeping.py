@@ -95,8 +95,9 @@ def _do(
         if not goes_on():
             return
         batch = expirations[start : start + _BATCH]
+        log.append(_line(bucket, "expire", action, now_ms) for action in batch)
         before_expiry([action.info.key for action in batch])
-        _expire(bucket, batch, now_ms, log, outcome)
+        _expire(bucket, batch, outcome)
     for action in actions:
         if not goes_on() or len(outcome.problems) >= PROBLEMS_MAX:
             return
@@ -135,8 +136,7 @@ def _reachable(bucket: LocalBucket, actions: list[Action], outcome: Outcome) -> 
     return actions
 
 
-def _expire(bucket: LocalBucket, actions: Sequence[Action], now_ms: int, log: LifecycleLog, outcome: Outcome) -> None:
-    log.append(_line(bucket, "expire", action, now_ms) for action in actions)
+def _expire(bucket: LocalBucket, actions: Sequence[Action], outcome: Outcome) -> None:
     for action in actions:
         try:
             if transitions.expire(bucket, action.info):
@@ -149,6 +149,7 @@ def _transition(
     bucket: LocalBucket, action: Action, storage_class: str, now_ms: int, log: LifecycleLog, outcome: Outcome
 ) -> None:
     try:
+        bucket.cold.clean(bucket.name, action.info.key)
         if transitions.transition(bucket, action.info, storage_class):
             outcome.transitioned.setdefault(storage_class, Count()).add(action.info.size)
             log.append([_line(bucket, "transition", action, now_ms)])

@@ -220,9 +220,7 @@ class LocalBucket(Bucket):
 
     def _remove_cold(self, key: str) -> None:
         """Remove what is left of an object that was cold: its bytes there, and its restored copy."""
-        if key in self.restores.of(self.name):
-            self.restores.change({(self.name, key): None})
-        self.restores.drop_copy(self.name, key)
+        self.restores.end(self.name, key)
         self.cold.remove(self.name, key)
 
     def mark(self, prefix: str) -> str | None:

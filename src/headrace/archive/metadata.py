@@ -63,6 +63,9 @@ def parse(content: bytes) -> Journal:
     """Return what a journal says; a line that is damaged, or of a newer version, is passed over and counted."""
     entries: dict[str, Entry] = {}
     length = content.rfind(b"\n") + 1
+    last = content.rfind(b"\n", 0, max(0, length - 1)) + 1
+    if b"\0" in content[last:length]:  # no text has one: a power cut has left the end of this write without its middle
+        length = last
     damaged = 0
     lines = content[:length].split(b"\n")[:-1]
     for text in lines:

@@ -123,11 +123,23 @@ class Restores:
         except OSError as error:
             raise disk.storage_error(self._path, error) from error
 
-    def drop_copy(self, bucket: str, key: str) -> None:
-        """Remove a restored copy; a missing one is fine."""
+    def end(self, bucket: str, key: str) -> None:
+        """Remove a restore and its copy; what cuts this off leaves a restore of which nobody reads, to be ended again.
+
+        A missing one is fine.
+        """
+        restore = self.of(bucket).get(key)
+        if restore is not None:
+            self.change({(bucket, key): restore._replace(done=False)})
+        self._remove_copy(bucket, key)
+        if restore is not None:
+            self.change({(bucket, key): None})
+
+    def _remove_copy(self, bucket: str, key: str) -> None:
         path = self.path(bucket, key)
         try:
             disk.DISK.remove(path)
+            disk.DISK.sync_folder(path.parent)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:

@@ -62,6 +62,7 @@ def _move_to_cold(bucket: LocalBucket, info: ObjectInfo, storage_class: str) -> 
         entry = bucket.entry(info.key, held)
         if entry.created_ms != info.modified_ms or not path.is_file() or not _is_same(before, path.stat()):
             return False
+        bucket.restores.end(bucket.name, info.key)  # of an object before, where a crash has kept that from ending
         held.set(entry.name, msgspec.structs.replace(entry, storage_class=storage_class, cold=cold))
         disk.DISK.remove(path)
         disk.DISK.sync_folder(path.parent)
@@ -78,8 +79,7 @@ def bring_restored(bucket: LocalBucket, now_ms: int) -> list[str]:
     for key, restore in list(bucket.restores.of(bucket.name).items()):
         try:
             if restore.expires_ms <= now_ms:
-                bucket.restores.change({(bucket.name, key): None})
-                bucket.restores.drop_copy(bucket.name, key)
+                bucket.restores.end(bucket.name, key)
             elif not restore.done and restore.ready_ms <= now_ms:
                 _bring(bucket, key)
         except StorageError as error:
@@ -90,8 +90,9 @@ def bring_restored(bucket: LocalBucket, now_ms: int) -> list[str]:
 def _bring(bucket: LocalBucket, key: str) -> None:
     cold = bucket.cold_of(key)
     if cold is not None:
-        bucket.cold.fetch(bucket.name, key, cold, bucket.restores.path(bucket.name, key))
+        path = bucket.restores.path(bucket.name, key)
+        disk.remove_unfinished(path.parent)  # of a copy that was cut off
+        bucket.cold.fetch(bucket.name, key, cold, path)
         if bucket.restores.mark_done(bucket.name, key):
             return
-        bucket.restores.drop_copy(bucket.name, key)  # deleted meanwhile
-    bucket.restores.change({(bucket.name, key): None})
+    bucket.restores.end(bucket.name, key)  # it was deleted meanwhile
