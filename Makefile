@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 # Compiled by hatch_build.py, which uv doesn't let speak: what could not be compiled is told here.
 EXTENSIONS := $(shell find src -name '*.pyx')
-BUILD := pyproject.toml hatch_build.py $(EXTENSIONS)
+BUILD := pyproject.toml hatch_build.py $(EXTENSIONS) $(shell find src -name '*.pxd')
 define tell
 @for each in $(EXTENSIONS:.pyx=); do ls $$each.*.so >/dev/null 2>&1 || \
 	echo "$$each.pyx is not compiled (no C compiler, or no Python.h?): all works without it, slower"; done

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from headrace.errors import UsageError
 
-_MAX_NUMBER = 2**64 - 1
+_NUMBER_MAX = 2**63 - 1  # no shard comes near, and files have room for no more
 
 
 class Record(NamedTuple):
@@ -59,9 +59,8 @@ def parse_sequence_number(text: str) -> SequenceNumber:
     """Take a sequence number apart; raises UsageError if it is none of ours."""
     if text.isascii() and text.isdigit() and len(text) == 56:
         value = int(text)
-        shard = value >> 4 & 0xFFFFFFFF
-        if value >> 184 == 2 and value & 0xF == 2 and value >> 144 & 0xF == shard & 0xF:
-            return SequenceNumber(
-                value >> 148 & (1 << 36) - 1, shard, value >> 80 & _MAX_NUMBER, value >> 36 & (1 << 36) - 1
-            )
+        shard, number = value >> 4 & 0xFFFFFFFF, value >> 80 & (1 << 64) - 1
+        is_ours = value >> 184 == 2 and value & 0xF == 2 and value >> 144 & 0xF == shard & 0xF
+        if is_ours and number <= _NUMBER_MAX:
+            return SequenceNumber(value >> 148 & (1 << 36) - 1, shard, number, value >> 36 & (1 << 36) - 1)
     raise UsageError(f"{text!r} is no sequence number.", "Copy the SequenceNumber that PutRecord answered.")

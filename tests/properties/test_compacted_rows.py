@@ -180,7 +180,7 @@ def test_regular_lines_are_done_natively(both: Both) -> None:
 def test_sequence_numbers_of_others_are_kept(both: Both) -> None:
     """They are not numbered without gaps, and what AWS writes in one is its own affair."""
     ours = int(lambda_record(b"{}")["kinesis"]["sequenceNumber"])
-    others = [ours + 1, ours + (1 << 40), ours + (1 << 75), 3 << 184, 10**55, 10**56 - 1]
+    others = [ours + 1, ours + (1 << 40), ours + (1 << 75), ours + (1 << 143), 3 << 184, 10**55, 10**56 - 1]
     numbers = [ours, ours + (1 << 148), *others]  # the second is one of a stream made a second later
     records = [lambda_record(b"{}") for _ in numbers]
     for record, number in zip(records, numbers, strict=True):

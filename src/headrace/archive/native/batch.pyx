@@ -6,18 +6,18 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
-from headrace.archive.native.columns cimport AHEAD, columns_of, prefetch
+from headrace.archive.native.columns cimport FETCHED_AHEAD, columns_of, prefetch
 from headrace.archive.native.rows cimport Row, Rows, Source
 from headrace.archive.native.scan cimport Span, Text
 from headrace.archive.native.times cimport DAY_US, END_US, LEAST_US
 
 
 cdef class Batch:
-    """Rows that there were when it was made, sorted by day, device, time and id; more may be added to `of` meanwhile."""
+    """The rows that there were when it was made, sorted by day, device, time and id; more may be added meanwhile."""
 
     cdef Rows _of
-    cdef uint32_t* _order  # of rows; with room for as many again
-    cdef int64_t* _times  # of rows by device
+    cdef uint32_t* _order  # of rows, with room for as many again
+    cdef int64_t* _times  # of rows in that order, while it is by device
     cdef readonly Py_ssize_t rows
     cdef readonly bint has_copies  # whether an identity comes twice
     cdef readonly list days  # each day's number since 1970, and its first row's place
@@ -67,7 +67,7 @@ cdef class Batch:
                 self._order[place] = <uint32_t>row
                 ends[ranks[rows[row].device]] = place + 1
             for place in range(self.rows):
-                prefetch(&rows[self._order[min(place + AHEAD, self.rows - 1)]])
+                prefetch(&rows[self._order[min(place + FETCHED_AHEAD, self.rows - 1)]])
                 self._times[place] = rows[self._order[place]].time
             start = 0
             for place in range(count):
@@ -81,23 +81,18 @@ cdef class Batch:
     cdef int _sort(self, Py_ssize_t start, Py_ssize_t end) except -1:
         """Sort a device's rows, that is look at them: most are in order."""
         cdef uint32_t* order = self._order
-        cdef Py_ssize_t place
+        cdef int64_t* times = self._times
         cdef Row* rows = self._of._rows
-        cdef bint is_sorted = True
+        cdef unsigned char* texts = self._of._texts
+        cdef Py_ssize_t place, sorted_
         for place in range(start + 1, end):
-            if self._times[place - 1] < self._times[place]:
-                continue
-            if is_before(&rows[order[place]], &rows[order[place - 1]], self._of._texts):
-                is_sorted = False
+            if times[place - 1] >= times[place] and is_before(&rows[order[place]], &rows[order[place - 1]], texts):
+                merge_sort(order + start, order + self.rows, end - start, rows, texts)
+                for sorted_ in range(start, end):
+                    times[sorted_] = rows[order[sorted_]].time
                 break
-            if compared(&rows[order[place]], &rows[order[place - 1]], self._of._texts) == 0:
-                self.has_copies = True
-        if is_sorted:
-            return 0
-        merge_sort(order + start, order + self.rows, end - start, rows, self._of._texts)
-        for place in range(start, end):
-            self._times[place] = rows[order[place]].time
-            if place > start and compared(&rows[order[place]], &rows[order[place - 1]], self._of._texts) == 0:
+        for place in range(start + 1, end):
+            if times[place - 1] == times[place] and not compared(&rows[order[place]], &rows[order[place - 1]], texts):
                 self.has_copies = True
         return 0
 
@@ -117,18 +112,20 @@ cdef class Batch:
         starts = <Py_ssize_t*>PyMem_Calloc(days, sizeof(Py_ssize_t))
         if starts == NULL:
             raise MemoryError
-        for place in range(self.rows):
-            self._times[place] = (self._times[place] - LEAST_US) // DAY_US - first
-            starts[self._times[place]] += 1
-        for day in range(days):
-            count, starts[day] = starts[day], start
-            if count:
-                self.days.append((day + first + LEAST_US // DAY_US, start))
-            start += count
-        for place in range(self.rows):
-            order[starts[self._times[place]]] = self._order[place]
-            starts[self._times[place]] += 1
-        PyMem_Free(starts)
+        try:
+            for place in range(self.rows):
+                starts[(self._times[place] - LEAST_US) // DAY_US - first] += 1
+            for day in range(days):
+                count, starts[day] = starts[day], start
+                if count:
+                    self.days.append((day + first + LEAST_US // DAY_US, start))
+                start += count
+            for place in range(self.rows):
+                day = (self._times[place] - LEAST_US) // DAY_US - first
+                order[starts[day]] = self._order[place]
+                starts[day] += 1
+        finally:
+            PyMem_Free(starts)
         memcpy(self._order, order, self.rows * sizeof(uint32_t))
         return 0
 
@@ -148,9 +145,10 @@ cdef class Batch:
         return 0
 
     def columns(self, Py_ssize_t start, Py_ssize_t end):
-        """Return some rows as the buffers of Arrow's arrays, by column; constants are left out, and what is null throughout.
+        """Return some rows as the buffers of Arrow's arrays, by column; without constants and what can only be null.
 
-        Times are microseconds. An array's buffers are validity (None if no row is null), offsets of texts, data.
+        Times are microseconds. An array's buffers are validity (None if no row is null), offsets of texts, data. Raises
+        IndexError, and OverflowError where a column's texts come to 2 GiB: those of a row group do not.
         """
         if not 0 <= start <= end <= self.rows:
             raise IndexError(start, end)
@@ -165,7 +163,7 @@ cdef int compared(Row* one, Row* other, const unsigned char* texts) noexcept nog
     found = memcmp(texts + one.text_at, texts + other.text_at, min(one.id_size, other.id_size))
     if found:
         return found
-    return <int>(one.id_size > other.id_size) - <int>(one.id_size < other.id_size)
+    return <int>one.id_size - <int>other.id_size
 
 
 cdef inline bint is_before(Row* one, Row* other, const unsigned char* texts) noexcept nogil:
@@ -178,7 +176,9 @@ cdef inline bint is_before(Row* one, Row* other, const unsigned char* texts) noe
     return one.number < other.number
 
 
-cdef void merge_sort(uint32_t* order, uint32_t* free, Py_ssize_t count, Row* rows, const unsigned char* texts) noexcept nogil:
+cdef void merge_sort(
+    uint32_t* order, uint32_t* free, Py_ssize_t count, Row* rows, const unsigned char* texts
+) noexcept nogil:
     """Sort a device's rows, stably; `free` is room for as many."""
     cdef Py_ssize_t place = 0, left = 0, half = count // 2, right = half
     if count < 2:

@@ -7,6 +7,6 @@ cdef extern from *:
     void prefetch "__builtin_prefetch"(const void*) nogil
 
 cdef enum:
-    AHEAD = 16  # rows that are fetched ahead
+    FETCHED_AHEAD = 16  # rows
 
 cdef dict columns_of(Rows of, Span* devices, uint32_t* order, Py_ssize_t count, dict constants)

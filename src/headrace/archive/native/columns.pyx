@@ -17,7 +17,7 @@ cdef dict columns_of(Rows of, Span* devices, uint32_t* order, Py_ssize_t count, 
     cdef Row* row
     cdef unsigned char* text
     for place in range(count):
-        prefetch(&rows[order[min(place + AHEAD, count - 1)]])
+        prefetch(&rows[order[min(place + FETCHED_AHEAD, count - 1)]])
         row = &rows[order[place]]
         names += devices[row.device].size
         ids += row.id_size
@@ -30,8 +30,8 @@ cdef dict columns_of(Rows of, Span* devices, uint32_t* order, Py_ssize_t count, 
     cdef _Bits are_numbered = _Bits(count)
     cdef _Typed typed = _Typed(of, count)
     for place in range(count):
-        prefetch(&rows[order[min(place + 2 * AHEAD, count - 1)]])
-        row = &rows[order[min(place + AHEAD, count - 1)]]
+        prefetch(&rows[order[min(place + 2 * FETCHED_AHEAD, count - 1)]])
+        row = &rows[order[min(place + FETCHED_AHEAD, count - 1)]]
         prefetch(of._texts + row.text_at)
         prefetch(of._texts + row.text_at + 64)
         row = &rows[order[place]]

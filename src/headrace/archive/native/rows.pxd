@@ -1,9 +1,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from headrace.archive.native.event cimport Event
 from headrace.archive.native.scan cimport Member, Span, Text
-
-cdef enum:
-    MEMBERS = 64  # of an event
 
 cdef struct Row:
     int64_t time, arrived, number  # microseconds; no number: -1
@@ -19,6 +17,11 @@ cdef struct Source:
 cdef struct Value:
     double number
     int place  # of its column
+
+cdef struct Record:
+    Text sequence
+    Span key
+    Row shared  # what the rows of its events have in common
 
 cdef struct Known:
     Span name
@@ -41,8 +44,10 @@ cdef class Rows:
     cdef bint _has_sequences, _has_readings
     cdef bint* _has_typed
 
-    cdef int _reserve(self, Py_ssize_t rows, Py_ssize_t texts) except -1
+    cdef int _reserve(self, Py_ssize_t texts) except -1
     cdef bint _line(self, Text p, Text end) except -1
-    cdef Text _event(self, Text p, Text end, Text sequence, Span key, int index, Row row) except? NULL
+    cdef Text _events(self, Text p, Text end, Record* record) except? NULL
+    cdef Text _event(self, Text p, Text end, Record* record, int index) except? NULL
+    cdef bint _write(self, Event* event, Row* row, Text sequence, int index) except -1
     cdef int _reading(self, Span name, Member* member, unsigned char* text, Row* row, Value* values) except -1
     cdef uint32_t _device(self, Span key) except? 4294967295U

@@ -16,8 +16,9 @@ from libc.math cimport NAN
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, strcmp
 
+from headrace.archive.native.event cimport MEMBERS, Event, read_event
 from headrace.archive.native.scan cimport (
-    NUMBER, TEXT, Member, Span, Text, has, is_digit, is_name, is_same, read_count, read_eight, read_member, spaces, text_end
+    NUMBER, TEXT, Member, Span, Text, has, is_digit, is_same, read_count, read_eight, spaces, text_end
 )
 from headrace.archive.native.times cimport END_US, US, read_time
 
@@ -39,7 +40,8 @@ cdef enum:
     SEQUENCE = 56  # digits
     DEFAULT_ID = SEQUENCE + 14  # sequence.subsequence.index
     INDEX_END = 1_000_000  # from here on an index has more than its six digits
-    KNOWN = 1 << 14  # devices that are found at once
+    KNOWN_BITS = 14
+    KNOWN = 1 << KNOWN_BITS  # devices that are found at once
 
 cdef int64_t AHEAD_US = 1000 * AHEAD_MS_MAX
 
@@ -51,9 +53,12 @@ for _power in range(1, 16):
 
 
 cdef bint read_sequence(Text digits, int64_t arrived, Row* row, Source* source) noexcept nogil:
-    """Take a sequence number apart as `record.py` does; its text is kept where it is not what the parts say."""
+    """Take a sequence number apart as `record.py` does, which has its layout; False for another creation than before.
+
+    Its text is kept where it is not what the parts say.
+    """
     cdef int64_t created
-    cdef uint64_t part, shard, low = 0, middle = 0, high = 0  # of 192 bits
+    cdef uint64_t part, number, shard, low = 0, middle = 0, high = 0  # of 192 bits
     cdef uint128_t product
     cdef int place
     for place in range(0, SEQUENCE, 8):
@@ -65,19 +70,28 @@ cdef bint read_sequence(Text digits, int64_t arrived, Row* row, Source* source) 
         middle = <uint64_t>product
         high = high * 100_000_000U + <uint64_t>(product >> 64)
     row.number, row.sequence_size = -1, SEQUENCE
-    shard = <uint32_t>(low >> 4)
-    if high >> 56 != 2 or low & 0xF != 2 or high >> 16 & 0xF != shard & 0xF:
+    shard, number = <uint32_t>(low >> 4), middle >> 16 | high << 48
+    if high >> 56 != 2 or low & 0xF != 2 or high >> 16 & 0xF != shard & 0xF or number >> 63:
         return True
     created = <int64_t>(high >> 20 & (<uint64_t>1 << 36) - 1)
     if source.created < 0:
         source.created = created
-    part = middle >> 16 | high << 48
-    if part >> 63 or created != source.created:
+    if created != source.created:
         return False
-    row.number = <int64_t>part
+    row.number = <int64_t>number
     if middle >> 8 & 0xFF == 0 and (low >> 36 | (middle & 0xFF) << 28) == <uint64_t>(arrived // US):
         row.sequence_size = 0
     return True
+
+
+cdef void write_default_id(unsigned char* text, Text sequence, int index) noexcept nogil:
+    """Write `<sequence number>.000000.<index>`, the index with six digits."""
+    cdef int place
+    memcpy(text, sequence, SEQUENCE)
+    memcpy(text + SEQUENCE, b".000000.", 8)
+    for place in range(DEFAULT_ID - 1, SEQUENCE + 7, -1):
+        text[place] = 48 + index % 10
+        index //= 10
 
 
 cdef class Rows:
@@ -115,12 +129,12 @@ cdef class Rows:
         """Return how many rows there are."""
         return self._count
 
-    cdef int _reserve(self, Py_ssize_t rows, Py_ssize_t texts) except -1:
-        """Make room for so many rows and bytes of text more."""
+    cdef int _reserve(self, Py_ssize_t texts) except -1:
+        """Make room for a row and so many bytes of text more."""
         cdef Py_ssize_t room
         cdef void* made
-        if self._count + rows > self._room:
-            room = max(2 * self._room, self._count + rows)
+        if self._count == self._room:
+            room = max(2 * self._room, 1)
             made = PyMem_Realloc(self._rows, room * sizeof(Row))
             if made == NULL:
                 raise MemoryError
@@ -138,7 +152,8 @@ cdef class Rows:
     def add(self, bytes content not None, bytes head not None, str stream not None, int32_t shard):
         """Add the events of an object's regular lines; return how many lines those are, and where each other one is.
 
-        `head` is what its lines begin with, up to the sequence number; `stream` and `shard` are what that says.
+        `head` is what its lines begin with, up to the sequence number; `stream` and `shard` are what that says. If it
+        raises, some of the events may have been added.
         """
         cdef Text p = <Text>PyBytes_AS_STRING(content)
         cdef Text start = p
@@ -169,22 +184,21 @@ cdef class Rows:
 
     cdef bint _line(self, Text p, Text end) except -1:
         """Add a line's events, from its sequence number on; False if it is not regular."""
-        cdef Text digits, sequence = p
-        cdef Span key
-        cdef Row row
+        cdef Text digits
+        cdef Record record
         cdef int64_t arrived
-        cdef int index = 0
         if end - p < SEQUENCE:
             return False
+        record.sequence = p
         p += SEQUENCE
         if not has(p, end, b'","key":"', 9):
             return False
         p += 9
-        key.at = p
+        record.key.at = p
         p = text_end(p, end)
         if p == NULL:
             return False
-        key.size = p - key.at
+        record.key.size = p - record.key.at
         if not has(p, end, b'","arrived_us":', 15):
             return False
         p += 15
@@ -194,162 +208,112 @@ cdef class Rows:
         if not read_count(digits, p, 18, &arrived) or arrived >= END_US or not has(p, end, b',"data":', 8):
             return False
         arrived -= arrived % 1000
-        row.source = <uint32_t>(len(self._streams) - 1)
-        if not read_sequence(sequence, arrived, &row, &self._sources[row.source]):
+        record.shared.source = <uint32_t>(len(self._streams) - 1)
+        record.shared.arrived = arrived
+        if not read_sequence(record.sequence, arrived, &record.shared, &self._sources[record.shared.source]):
             return False
-        row.arrived = arrived
-        if row.number < 0:
+        if record.shared.number < 0:
             self._all_numbered = False
         p = spaces(p + 8, end)
-        if p < end and p[0] == b"[":
-            p = spaces(p + 1, end)
-            if p < end and p[0] == b"]":
-                p += 1
-            else:
-                while True:
-                    p = self._event(p, end, sequence, key, index, row)
-                    if p == NULL:
-                        return False
-                    index += 1
-                    p = spaces(p, end)
-                    if p == end:
-                        return False
-                    if p[0] == b"]":
-                        p += 1
-                        break
-                    if p[0] != b",":
-                        return False
-                    p = spaces(p + 1, end)
-        else:
-            p = self._event(p, end, sequence, key, 0, row)
-            if p == NULL:
-                return False
+        p = self._events(p, end, &record) if p < end and p[0] == b"[" else self._event(p, end, &record, 0)
+        if p == NULL:
+            return False
         p = spaces(p, end)
         return end - p == 1 and p[0] == b"}"
 
-    cdef Text _event(self, Text p, Text end, Text sequence, Span key, int index, Row row) except? NULL:
-        """Add an event that begins here; return where it ends, NULL if it is not regular."""
-        cdef Member[MEMBERS] members
-        cdef Member* device = NULL
-        cdef Member* identity = NULL
-        cdef Member* time = NULL
-        cdef Member* measure = NULL
-        cdef Member* value = NULL
-        cdef Member* member
-        cdef int count = 0, place, other
-        cdef Text start = p
-        cdef Py_ssize_t size
-        cdef unsigned char* text
-        cdef Value[MEMBERS] values
-        cdef Span name
-        if p == end or p[0] != b"{" or index >= INDEX_END:
-            return NULL
+    cdef Text _events(self, Text p, Text end, Record* record) except? NULL:
+        """Add the events of an array that begins here; return where it ends, NULL if it is not regular."""
+        cdef int index = 0
         p = spaces(p + 1, end)
-        if p < end and p[0] == b"}":
-            p += 1
-        else:
-            while True:
-                if p == end or p[0] != b'"' or count == MEMBERS:
-                    return NULL
-                member = &members[count]
-                count += 1
-                p = read_member(p, end, member)
-                if p == NULL:
-                    return NULL
-                if is_name(member.name, b"device_id", 9):
-                    if device != NULL:
-                        return NULL
-                    device = member
-                elif is_name(member.name, b"time", 4):
-                    if time != NULL:
-                        return NULL
-                    time = member
-                elif is_name(member.name, b"id", 2):
-                    if identity != NULL:
-                        return NULL
-                    identity = member
-                elif is_name(member.name, b"measure", 7):
-                    if measure != NULL:
-                        return NULL
-                    measure = member
-                elif is_name(member.name, b"value", 5):
-                    if value != NULL:
-                        return NULL
-                    value = member
-                else:
-                    for other in range(count - 1):
-                        if is_same(members[other].name, member.name):
-                            return NULL
-                p = spaces(p, end)
-                if p == end:
-                    return NULL
-                if p[0] == b"}":
-                    p += 1
-                    break
-                if p[0] != b",":
-                    return NULL
-                p = spaces(p + 1, end)
-        size = p - start
-        if size >= EVENT_BYTES:
-            return NULL
-        row.bytes = <uint16_t>size
-        if time == NULL:
-            row.time = row.arrived
-        elif not read_time(time, &row.time) or row.time > row.arrived + AHEAD_US:
-            return NULL
-        if device != NULL:
-            if device.kind != TEXT:
+        if p < end and p[0] == b"]":
+            return p + 1
+        while True:
+            p = self._event(p, end, record, index)
+            if p == NULL:
                 return NULL
-            key = device.value
-        if not 1 <= key.size <= DEVICE_BYTES:
+            index += 1
+            p = spaces(p, end)
+            if p == end:
+                return NULL
+            if p[0] == b"]":
+                return p + 1
+            if p[0] != b",":
+                return NULL
+            p = spaces(p + 1, end)
+
+    cdef Text _event(self, Text p, Text end, Record* record, int index) except? NULL:
+        """Add an event that begins here; return where it ends, NULL if it is not regular."""
+        cdef Event event
+        cdef Text start = p
+        cdef Span device = record.key
+        cdef Row row = record.shared
+        p = read_event(p, end, &event)
+        if p == NULL or p - start >= EVENT_BYTES or index >= INDEX_END:
             return NULL
-        if identity != NULL and (identity.kind != TEXT or not 1 <= identity.value.size <= ID_BYTES):
+        row.bytes = <uint16_t>(p - start)
+        if event.time == NULL:
+            row.time = row.arrived
+        elif not read_time(event.time, &row.time) or row.time > row.arrived + AHEAD_US:
             return NULL
-        if measure == NULL or value == NULL:
-            measure = value = NULL
-        elif measure.kind != TEXT or measure.value.size == 0:
+        if event.device != NULL:
+            if event.device.kind != TEXT:
+                return NULL
+            device = event.device.value
+        if not 1 <= device.size <= DEVICE_BYTES:
             return NULL
+        if event.identity != NULL and (event.identity.kind != TEXT or not 1 <= event.identity.value.size <= ID_BYTES):
+            return NULL
+        if event.measure == NULL or event.value == NULL:
+            event.measure = event.value = NULL  # readings like others
+        elif event.measure.kind != TEXT or event.measure.value.size == 0:
+            return NULL
+        row.device = self._device(device)
+        return p if self._write(&event, &row, record.sequence, index) else NULL
+
+    cdef bint _write(self, Event* event, Row* row, Text sequence, int index) except -1:
+        """Add a row with its texts; False if a reading has the name that `measure` gives to another."""
+        cdef Value[MEMBERS] values
+        cdef Member* member
+        cdef unsigned char* text
+        cdef int place
         # What is written is the members' own text, and an id, a sequence number and typed values at most.
-        self._reserve(1, size + DEFAULT_ID + SEQUENCE + 2 + sizeof(values))
-        row.device = self._device(key)
+        self._reserve(row.bytes + DEFAULT_ID + SEQUENCE + 2 + sizeof(values))
         row.text_at = self._texts_size
         text = self._texts + self._texts_size
-        if identity != NULL:
-            memcpy(text, identity.value.at, identity.value.size)
-            row.id_size = <uint16_t>identity.value.size
+        if event.identity != NULL:
+            row.id_size = <uint16_t>event.identity.value.size
+            memcpy(text, event.identity.value.at, row.id_size)
         else:
-            memcpy(text, sequence, SEQUENCE)
-            memcpy(text + SEQUENCE, b".000000.", 8)
-            for place in range(6):
-                text[SEQUENCE + 13 - place] = 48 + index % 10
-                index //= 10
             row.id_size = DEFAULT_ID
+            write_default_id(text, sequence, index)
         text += row.id_size
         row.readings_size = row.typed = 0
-        for place in range(count):
-            member = &members[place]
-            if member == device or member == time or member == identity or member == measure or member == value:
+        for place in range(event.count):
+            member = &event.members[place]
+            if member == event.device or member == event.time or member == event.identity:
                 continue
-            if measure != NULL and is_same(member.name, measure.value):
-                return NULL
-            self._reading(member.name, member, text, &row, values)
-        if measure != NULL:
-            self._reading(measure.value, value, text, &row, values)
+            if member == event.measure or member == event.value:
+                continue
+            if event.measure != NULL and is_same(member.name, event.measure.value):
+                return False
+            self._reading(member.name, member, text, row, values)
+        if event.measure != NULL:
+            self._reading(event.measure.value, event.value, text, row, values)
         if row.readings_size:
             text[row.readings_size] = b"}"
             row.readings_size += 1
             text += row.readings_size
             self._has_readings = True
         if row.sequence_size:
-            self._has_sequences = True
             memcpy(text, sequence, SEQUENCE)
             text += SEQUENCE
+            self._has_sequences = True
         memcpy(text, values, row.typed * sizeof(Value))
         text += row.typed * sizeof(Value)
         self._texts_size = text - self._texts
-        self._rows[self._count] = row
+        self._rows[self._count] = row[0]
         self._count += 1
-        return p
+        return True
 
     cdef int _reading(self, Span name, Member* member, unsigned char* text, Row* row, Value* values) except -1:
         """Take a reading to the row's typed values, or write it as JSON, or both if a double does not say it exactly."""
@@ -382,7 +346,7 @@ cdef class Rows:
     cdef uint32_t _device(self, Span key) except? 4294967295U:
         cdef uint32_t tail = 0
         memcpy(&tail, key.at + max(0, key.size - 4), min(4, key.size))
-        cdef Known* known = &self._known[(tail + <uint32_t>key.size) * 2654435761U >> 18]
+        cdef Known* known = &self._known[(tail + <uint32_t>key.size) * 2654435761U >> 32 - KNOWN_BITS]
         if known.name.at != NULL and is_same(known.name, key):
             return known.device
         cdef bytes name = PyBytes_FromStringAndSize(<const char*>key.at, key.size)

@@ -13,7 +13,7 @@ cdef extern from *:
     uint64_t EACH "0x0101010101010101ULL"
 
 cdef enum:
-    LEVELS = 100
+    LEVELS = 100  # what is nested deeper is not regular, though it may be an event
 
 ctypedef const unsigned char* Text
 
@@ -43,8 +43,10 @@ cdef inline Text spaces(Text p, Text end) noexcept nogil:
 cdef inline Text text_end(Text p, Text end) noexcept nogil:
     """Return the quote that ends a text without a backslash; NULL if it is no such."""
     cdef uint64_t eight, quote, backslash, found
-    while end - p >= 8:  # a byte that is 0 is the lowest whose highest bit is set by taking 1 away
+    while end - p >= 8:
         memcpy(&eight, p, 8)
+        # Taking 1 away sets the highest bit of a byte that is 0, as what was equal is; taking 32 away, that of a
+        # control character. The lowest such bit is right; those above it may be set by what was borrowed.
         quote, backslash = eight ^ EACH * 34U, eight ^ EACH * 92U
         found = (quote - EACH & ~quote | backslash - EACH & ~backslash | eight - EACH * 32U & ~eight) & EACH * 128U
         if found:
@@ -62,8 +64,10 @@ cdef inline bint read_eight(Text p, uint64_t* value) noexcept nogil:
     """Read eight digits; False if they are none."""
     cdef uint64_t eight
     memcpy(&eight, p, 8)
+    # A digit is 0x30 to 0x39: its upper half is 3, and still is with 6 added.
     if (eight & EACH * 240U) != EACH * 48U or (eight + EACH * 6U & EACH * 240U) != EACH * 48U:
         return False
+    # A product puts neighbours together: 2561 is 10 << 8 | 1, the next are 100 << 16 | 1 and 10000 << 32 | 1.
     eight = (eight & EACH * 15U) * 2561U >> 8  # two digits each
     eight = (eight & 0x00FF00FF00FF00FFULL) * 6553601U >> 16  # four each
     value[0] = (eight & 0x0000FFFF0000FFFFULL) * 42949672960001ULL >> 32
