@@ -329,7 +329,18 @@ def room(folder: Path) -> Room:
     free_bytes = found.f_bavail * found.f_frsize
     free_files = found.f_favail if found.f_files else None
     full = free_bytes < FULL_BYTES or free_files == 0
-    return Room(free_bytes, free_files, full, bool(found.f_flag & os.ST_RDONLY))
+    return Room(free_bytes, free_files, full, bool(found.f_flag & os.ST_RDONLY) or _refuses_files(folder))
+
+
+def _refuses_files(folder: Path) -> bool:
+    """Return whether a disk that counts as writable is read-only: newer kernels leave it so after an error."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600))  # nameless, and gone
+    except OSError as error:
+        return error.errno == errno.EROFS
+    except AttributeError:  # not on Linux
+        pass
+    return False
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
@@ -409,14 +420,17 @@ def work_folder(parent: Path) -> Iterator[Path]:
 
     What is in it need not last. Raises StorageError.
     """
-    make_folder(parent)
     with contextlib.ExitStack() as stack:
-        with held_file(parent / "lock"):  # between the making of a folder and its lock nobody removes it
-            for left in parent.iterdir():
-                if left.is_dir() and not is_locked(left / "lock"):
-                    shutil.rmtree(left, ignore_errors=True)
-            work = parent / uuid4().hex
-            work.mkdir()
-            stack.enter_context(locked(work / "lock", "its process"))
+        try:
+            make_folder(parent)
+            with held_file(parent / "lock"):  # between the making of a folder and its lock nobody removes it
+                for left in parent.iterdir():
+                    if left.is_dir() and not is_locked(left / "lock"):
+                        shutil.rmtree(left, ignore_errors=True)
+                work = parent / uuid4().hex
+                work.mkdir()
+                stack.enter_context(locked(work / "lock", "its process"))
+        except OSError as error:
+            raise storage_error(parent, error) from error
         stack.callback(shutil.rmtree, work, ignore_errors=True)
         yield work

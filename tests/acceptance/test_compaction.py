@@ -311,6 +311,25 @@ def test_a_damaged_file_is_named_and_the_rest_goes_on(archive: Archive, *, has_d
     assert archive.identities() == expected(*sent, *events(range(12)))
 
 
+@pytest.mark.parametrize("has_digest", [True, False])
+def test_a_damaged_file_is_named_by_what_meets_it(archive: Archive, *, has_digest: bool) -> None:
+    archive.put(*events(range(3)), *events(range(3), day=2))
+    archive.compact()
+    if not has_digest:
+        archive.forget_digests()
+    for key in archive.files():
+        body = archive.bucket.get(key)
+        archive.bucket.path(key).write_bytes(b"PAR1" + bytes(len(body) - 8) + b"PAR1")
+        for select in ("FROM events", "SELECT sum(value) FROM readings"):
+            with pytest.raises(StorageError, match="is damaged: 3 events are missing") as caught:
+                archive.read(select)
+            assert key in caught.value.problem and "doctor" in caught.value.hint
+        archive.bucket.path(key).write_bytes(body)
+    archive.flip(key)
+    with pytest.raises(duckdb.BinderException):  # what has another reason is left as it is
+        archive.read("SELECT nothing FROM events")
+
+
 def test_a_file_with_a_flipped_bit_is_named_and_merged_once_it_is_put_back(archive: Archive) -> None:
     archive.put(*events(range(30)))
     archive.compact()
@@ -450,6 +469,11 @@ def test_a_day_that_may_be_cold_gets_one_unchecked_file(archive: Archive) -> Non
     assert archive.identities(leave_out_cold=True) == expected(*events(range(3, 10)))
     other = Range(start_us=0, end_us=1)
     assert archive.identities(wanted=other) == []
+    new = files[1].key
+    Cold.frozen = frozenset({old, new})
+    with pytest.raises(InvalidObjectState, match="2 files of 2026-07-01 to 2026-07-01 are cold") as caught:
+        archive.identities()
+    assert "headrace archive restore --prefix events/dt=2026-07" in caught.value.hint
 
 
 def test_what_a_lifecycle_rule_deletes_is_forgotten_first(archive: Archive) -> None:

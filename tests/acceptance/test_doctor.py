@@ -345,11 +345,12 @@ def test_compacted_files_that_are_missing_cut_short_or_damaged_are_told(data: Pa
     bodies = {key: bucket.get(key) for key in (first, second)}
     assert findings(data) == []
     bucket.delete(second)
-    told = "archive: Compacted files of archive are {} ({}): {} first."
+    told = "archive: Compacted files of archive are {} ({}): {}."
     missing = "missing or cut short"
     assert findings(data) == [told.format(missing, 1, second)]
     bucket.path(first).write_bytes(bodies[first][:-1])
-    assert findings(data) == [told.format(missing, 2, first)] and run("doctor", "--data", data).exit_code == 1
+    assert findings(data) == [told.format(missing, 2, f"{first}, {second}")]
+    assert run("doctor", "--data", data).exit_code == 1
     bucket.path(first).write_bytes(bytes(len(bodies[first])))
     bucket.path(second).write_bytes(bodies[second])
     assert findings(data) == [told.format("damaged", 1, first)]
@@ -359,13 +360,30 @@ def test_compacted_files_that_are_missing_cut_short_or_damaged_are_told(data: Pa
     assert "catalogue/dt=2026-07-01.json" in findings(data)[0]
 
 
+def test_raw_objects_that_can_not_be_compacted_are_told(data: Path) -> None:
+    archive = Archive(data)
+    archive.put(*events(range(9)))
+    archive.compact()
+    cut, edited = archive.put(*events(range(9)), shard=1) + archive.put(*events(range(9)), shard=2)
+    assert findings(data) == []
+    for key in (cut, edited):
+        path = archive.bucket.path(key)
+        path.write_bytes(path.read_bytes()[:-9])
+    stray = f"{edited}.txt"
+    archive.bucket.put(stray, b"")
+    wrong, other = findings(data)
+    assert f"can't be compacted (2): {cut}, {edited}. Each was cut short or edited" in wrong
+    assert f"can't be compacted (1): {stray}. Each is no raw object by its name" in other
+    assert "move it out of raw/" in run("doctor", "--data", data).stdout
+
+
 def test_a_compacted_file_with_a_flipped_bit_is_told_warm_and_cold(data: Path, tmp_path: Path) -> None:
     archive = Archive(data)
     archive.put(*events(range(30)))
     archive.compact()
     cold_folder.choose(Layout(data).buckets, tmp_path / "cold")
     bucket, (key,) = archive.bucket, archive.files()
-    told = [f"archive: Compacted files of archive are damaged (1): {key} first."]
+    told = [f"archive: Compacted files of archive are damaged (1): {key}."]
     body = archive.flip(key)
     assert findings(data) == told
     assert transitions.transition(bucket, bucket.find(key), "GLACIER")
@@ -398,7 +416,7 @@ def test_a_lost_file_is_given_up_and_comes_back_from_raw_objects(data: Path, wha
     told = run("doctor", "--data", data, "--give-up", first).stdout
     kind = "damaged" if what == "damaged" else "missing or cut short"
     assert f"mended: {first} is {kind}: 30 events of 2026-07-01, devices 'pump-0' to 'pump-2'." in told
-    assert "are compacted again (0)" in told and f"are {kind} (1): {second} first" in told
+    assert "are compacted again (0)" in told and f"are {kind} (1): {second}." in told
     assert run("doctor", "--data", data, "--give-up", second).exit_code == 0
     aside = [path.relative_to(data / "damaged/s3/archive").as_posix() for path in data.glob("damaged/**/*.parquet")]
     assert sorted(aside) == ([] if what == "missing" else [first, second])
@@ -424,7 +442,7 @@ def test_compacted_files_that_no_manifest_names_are_told(data: Path) -> None:
     archive.bucket.put("events/dt=2026-07-01/mine.parquet", b"is none of ours")
     archive.bucket.delete("catalogue/dt=2026-07-01.json")
     assert findings(data) == [
-        f"archive: Compacted files of archive are in no manifest (1), {key} first: nobody reads them."
+        f"archive: Compacted files of archive are in no manifest, so nobody reads them (1): {key}."
     ]
     assert run("doctor", "--data", data).exit_code == 1
     archive.put(*events(range(5)))

@@ -161,7 +161,13 @@ def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
                 disk.fail()
                 wait_until(lambda: load.refused, 20)
                 time.sleep(1)
-                assert running.cli("status").returncode == 0  # reading goes on
+                assert "THE DISK IS READ-ONLY" in running.cli("status").stdout  # reading goes on
+                for command in (
+                    ("sql", "--archive", "SELECT 1 AS one FROM events"),
+                    ("export", "--output", "/dev/null"),
+                ):
+                    assert "The disk is read-only: remount it" in running.cli(*command, check=False).stderr
+                assert "read-only" in running.cli("doctor", "--data", str(running.data), check=False).stdout
             messages = {message for _, message in load.refused}
             assert any("Read-only file system" in message and "remount" in message for message in messages), messages
             assert not load.odd

@@ -104,6 +104,7 @@ def test_what_a_run_passed_over_is_pointed_at(jobs: Jobs) -> None:
         shown = jobs.cli("show", made.id).stdout
         assert f"  objects 3, problems {problems}" in shown
         assert (f"SOME WAS PASSED OVER: headrace jobs logs {made.id}" in shown) is bool(problems)
+        assert ("succeeded (some was passed over)" in jobs.cli("list").stdout) is bool(problems)
 
 
 def test_a_failed_run_is_shown_with_what_to_do(jobs: Jobs) -> None:

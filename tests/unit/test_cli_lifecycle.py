@@ -195,6 +195,19 @@ def test_a_restore_from_the_request_to_its_end(house: House) -> None:
     assert not house.bucket.find("events/a").readable
 
 
+def test_all_that_is_cold_under_a_prefix_is_restored_once(house: House) -> None:
+    for key, days in (("events/dt=1/a", 100), ("events/dt=1/b", 10), ("events/dt=1/c", 100), ("events/dt=2/a", 100)):
+        house.put(key, days)
+    house.lifecycle.run()
+    house.asked("archive", "restore", "events/dt=1/c")
+    asked = house.asked("archive", "restore", "--prefix", "events/dt=1/", "--days", "2")
+    assert [each["key"] for each in asked] == ["events/dt=1/a"]
+    assert (
+        house.ask("archive", "restore", "--prefix", "events/dt=1/").stdout == "nothing to restore under events/dt=1/\n"
+    )
+    assert house.bucket.find("events/dt=2/a").restore is None
+
+
 def test_a_restore_that_fails_is_not_tried_every_second(house: House) -> None:
     house.put("events/a", 100)
     house.lifecycle.run()
@@ -216,7 +229,9 @@ def test_a_restore_that_fails_is_not_tried_every_second(house: House) -> None:
     ("arguments", "code", "says"),
     [
         (["events/b"], 2, "Restore is not allowed for the object's current storage class"),
-        (["events/a", "events/b"], 2, "Restore is not allowed for the object's current storage class"),
+        (["events/a", "events/b"], 2, "the object's current storage class (STANDARD): events/b.\n"),
+        (["events/a", "--prefix", "events/"], 2, "Name their keys, or a --prefix."),
+        ([], 2, "Name their keys, or a --prefix."),
         (["events/x"], 1, "There is no object 'events/x' in archive.\n  `headrace archive list` shows"),
         (["events/a", "--tier", "Fast"], 2, "is not one of"),
         (["events/a", "--days", "0"], 2, "--days"),

@@ -94,5 +94,18 @@ def is_damaged(connection: Any, path: str, file: File) -> bool:
     return bool(found[0] != file.rows)
 
 
+def may_be_damage(error: BaseException | None) -> bool:
+    """Return whether an error, or what it came of, is one that DuckDB or Spark has of files that are damaged."""
+    import duckdb
+
+    while error is not None:
+        if type(error) is duckdb.Error or "FAILED_READ_FILE" in str(error):
+            return True
+        if isinstance(error, duckdb.InvalidInputException) and "file" in str(error):
+            return True
+        error = error.__cause__
+    return False
+
+
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]

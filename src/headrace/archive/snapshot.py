@@ -19,9 +19,9 @@ from uuid import uuid4
 from headrace import disk
 from headrace.archive import catalogue, columns, compaction, erasures
 from headrace.archive.base import Bucket
-from headrace.archive.catalogue import File, Range, day_of
+from headrace.archive.catalogue import FILES, File, Range, day_of
 from headrace.archive.columns import name_sql, names_sql, schema, text_sql
-from headrace.archive.engine import DEFAULT, Limits, connected, parquet_sql
+from headrace.archive.engine import DEFAULT, Limits, connected, is_damaged, may_be_damage, parquet_sql
 from headrace.archive.erasures import Erasure
 from headrace.archive.holding import held
 from headrace.archive.sorting import copy_sorted, days_of, narrowed, on_day_sql
@@ -33,6 +33,7 @@ _FOLDER = "snapshots"
 _HELD = "held"  # has links to the archive's own files
 TRIES = 3
 _IDENTITY = names_sql(columns.IDENTITY)
+_PUT_BACK = "Put it back from a backup under the same name; `headrace doctor` says what to do without one."
 ALL = Range()
 
 
@@ -121,12 +122,17 @@ def open(
     """Take a snapshot of the events that are wanted; `folder` and `readings` as for `compaction.compact`.
 
     Raises InvalidObjectState if what may hold such events is cold, unless what is cold is to be left out,
-    NotFound if one is in the catalogue and not in the bucket, StorageError if it was cut short. Raw objects that
-    can't be read are in `problems`.
+    NotFound if one is in the catalogue and not in the bucket, StorageError if it was cut short, or proves to be damaged
+    when it is read in the context. Raw objects that can't be read are in `problems`.
     """
     with disk.work_folder(folder / _FOLDER) as work:
         taking = _Taking(bucket, folder, work, columns.typed(readings), wanted, leave_out_cold, limits)
-        yield taking.take()
+        try:
+            yield taking.take()
+        except Exception as error:
+            if may_be_damage(error) and (file := taking.damaged()):
+                raise StorageError(f"{file.key} is damaged: {file.rows:,} events are missing.", _PUT_BACK) from error
+            raise
 
 
 class _Taking:
@@ -148,18 +154,25 @@ class _Taking:
         self._wanted = wanted
         self._leave_out_cold = leave_out_cold
         self._limits = limits
-        self._cold: list[str] = []
+        self._cold: dict[str, InvalidObjectState] = {}
+        self._paths: dict[File, str] = {}
         self._erased: tuple[Erasure, ...] = ()
 
     def take(self) -> Snapshot:
         """Take it, and take it again if an object went before it could be read."""
         for _ in range(TRIES):
-            self._cold = []
+            self._cold = {}
             try:
                 return self._take()
             except _Removed:
                 continue
         raise Unavailable("Objects of the archive go faster than they can be read.", "Try again.")
+
+    def damaged(self) -> File | None:
+        """Return a file of the snapshot that is not what was written; it reads them until it finds one."""
+        ours = ((file, path) for file, path in self._paths.items() if "://" not in path)
+        with connected(self._work, self._limits) as connection:
+            return next((file for file, path in ours if is_damaged(connection, path, file)), None)
 
     def _take(self) -> Snapshot:
         self._erased = erasures.read(self._bucket)
@@ -168,7 +181,9 @@ class _Taking:
         files = [file for day in days for file in self._catalogue.manifest(day).files if self._wanted.wants(file)]
         # A file that was cold when something of it was erased may hold it still: it is looked through as well.
         cut = {key for each in self._erased for key in each.cold}
-        paths = {file: path for file in files if (path := self._path(file))}
+        self._paths = paths = {file: path for file in files if (path := self._path(file))}
+        if self._cold and not self._leave_out_cold:
+            raise _all_cold(self._cold)
         checked = {file: path for file, path in paths.items() if not file.unchecked and file.key not in cut}
         unchecked = {file: path for file, path in paths.items() if file not in checked}
         typed = columns.typed((*self._typed, *(name for file in files for name in file.typed)))
@@ -182,29 +197,27 @@ class _Taking:
         if has_rest:
             for day, path in self._rest(raw, checked, list(unchecked.values()), typed, problems).items():
                 found.setdefault(day, []).append(path)
-        return Snapshot(found, self._wanted, typed, missing, is_uniform, self._cold, problems)
+        return Snapshot(found, self._wanted, typed, missing, is_uniform, list(self._cold), problems)
 
     def _path(self, file: File) -> str | None:
-        """Return where a file is; None where it is cold and to be left out."""
+        """Return where a file is; None where it is cold, and that is noted."""
         try:
             path = held(self._bucket.location(file.key), self._work / _HELD)
         except FileNotFoundError:
             raise _Removed from None
-        except InvalidObjectState:
-            if not self._leave_out_cold:
-                raise
-            self._cold.append(file.key)
+        except InvalidObjectState as error:
+            self._cold[file.key] = error
             return None
         except NotFound as error:
             raise NotFound(
                 f"{file.key} is in the catalogue, and not in the bucket: its {file.rows:,} events are missing.",
-                "Put it back from a backup under the same name.",
+                _PUT_BACK,
             ) from error
         size = file.bytes if "://" in path else Path(path).stat().st_size
         if size != file.bytes:
             raise StorageError(
                 f"{file.key} has {size:,} bytes, and not the {file.bytes:,} written: {file.rows:,} events are missing.",
-                "Put it back from a backup under the same name.",
+                _PUT_BACK,
             )
         return path
 
@@ -255,6 +268,17 @@ class _Taking:
                 select = f"(SELECT * FROM due WHERE {on_day_sql(day)})"
                 copy_sorted(connection, narrowed(select), tuple(schema(typed)), Path(path))
         return paths
+
+
+def _all_cold(errors: Mapping[str, InvalidObjectState]) -> InvalidObjectState:
+    """Return one error for all files that are cold, by their keys."""
+    if len(errors) == 1:
+        return next(iter(errors.values()))
+    first, last = day_of(min(errors)), day_of(max(errors))
+    return InvalidObjectState(
+        f"{len(errors):,} files of {first} to {last} are cold and can't be read until they are restored.",
+        f"Restore them first, by day or month: headrace archive restore --prefix {FILES}dt={first[:7]}",
+    )
 
 
 def _overlaps(file: File, least_us: int, most_us: int) -> bool:

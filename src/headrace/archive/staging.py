@@ -57,6 +57,28 @@ class Staged(NamedTuple):
     is_sorted: bool
 
 
+def unpacked(bucket: Bucket, key: str) -> tuple[raw.Name, bytes] | Problem:
+    """Return what a raw object's key says, and its lines, or why it can't be used.
+
+    Raises NotFound where it is not there, InvalidObjectState where it is cold.
+    """
+    name = raw.parse_key(key)
+    if name is None:
+        return Problem(key, "is no raw object by its name", "Move it out of raw/: nothing else belongs there.")
+    body = bucket.get(key)
+    if not raw.is_whole(name, body):
+        return Problem(
+            key,
+            "was cut short or edited: its bytes are not those that its name tells",
+            "Put it back from a backup under the same name; without one, move it out of raw/ to go on without it.",
+        )
+    content = zstandard.ZstdDecompressor().decompress(body)
+    if not raw.is_known(name, content):
+        problem = f"is not of version {raw.VERSION}, the only one that this Headrace knows"
+        return Problem(key, problem, "Use the Headrace that wrote it, or a newer one.")
+    return name, content
+
+
 class Staging:
     """Makes raw objects rows; `folder` is for files, and the connection for what is not regular.
 
@@ -179,36 +201,19 @@ class Staging:
 
     def _checked(self, key: str) -> tuple[Object, bytes] | None:
         """Return an object that is whole, with its content; else note what is wrong."""
-        name = raw.parse_key(key)
-        if name is None:
-            self._note(key, "is no raw object by its name", "Move it out of raw/: nothing else belongs there.")
-            return None
         try:
-            body = self._bucket.get(key)
+            found = unpacked(self._bucket, key)
         except NotFound:
             self.removed = True
-            self._note(key, "was removed meanwhile", "Run the compaction again.")
-            return None
+            found = Problem(key, "was removed meanwhile", "Run the compaction again.")
         except InvalidObjectState as error:
             self.cold.append(error)
-            self._note(key, "is cold, so its events are neither compacted nor read", error.hint)
+            found = Problem(key, "is cold, so its events are neither compacted nor read", error.hint)
+        if isinstance(found, Problem):
+            self.problems.append(found)
             return None
-        if not raw.is_whole(name, body):
-            self._note(
-                key,
-                "was cut short or edited: its bytes are not those that its name tells",
-                "Put it back from a backup under the same name; without one, move it out of raw/ to go on without it.",
-            )
-            return None
-        content = zstandard.ZstdDecompressor().decompress(body)
-        if not raw.is_known(name, content):
-            problem = f"is not of version {raw.VERSION}, the only one that this Headrace knows"
-            self._note(key, problem, "Use the Headrace that wrote it, or a newer one.")
-            return None
+        name, content = found
         return Object(key, name, _is_numbered(name)), content
-
-    def _note(self, key: str, problem: str, hint: str) -> None:
-        self.problems.append(Problem(key, problem, hint))
 
     def _add_regular(self, name: raw.Name, content: bytes) -> bytes:
         """Add the events of regular lines; return the other lines."""

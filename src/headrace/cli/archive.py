@@ -8,6 +8,7 @@ from headrace.cli.backend import Backend
 from headrace.cli.options import endpoint_option, json_option, with_backend, with_system
 from headrace.cli.output import print_json, size, table
 from headrace.deployed import Deployed
+from headrace.errors import UsageError
 from headrace.plural import counted
 
 
@@ -25,12 +26,7 @@ def archive_command() -> None:
 @with_system
 def list_command(backend: Backend | Deployed, prefix: str, as_json: bool) -> None:
     """List the archive's objects in the order of their keys."""
-    objects: list[dict[str, Any]] = []
-    after: str | None = ""
-    while after is not None:
-        page = backend.get("archive", [("prefix", prefix), ("after", after)])
-        objects += page["objects"]
-        after = page["next"]
+    objects = _objects(backend, prefix)
     if as_json:
         print_json(objects)
     elif objects:
@@ -40,6 +36,16 @@ def list_command(backend: Backend | Deployed, prefix: str, as_json: bool) -> Non
         click.echo(f"\n{counted(len(objects), 'object')}, {size(total)}")
     else:
         click.echo("no objects" + (f" under {prefix}" if prefix else ""))
+
+
+def _objects(backend: Backend | Deployed, prefix: str) -> list[dict[str, Any]]:
+    objects: list[dict[str, Any]] = []
+    after: str | None = ""
+    while after is not None:
+        page = backend.get("archive", [("prefix", prefix), ("after", after)])
+        objects += page["objects"]
+        after = page["next"]
+    return objects
 
 
 def _row(each: dict[str, Any]) -> list[object]:
@@ -52,7 +58,10 @@ def _row(each: dict[str, Any]) -> list[object]:
 
 
 @archive_command.command("restore")
-@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@click.argument("keys", metavar="[KEY]...", nargs=-1)
+@click.option(
+    "--prefix", metavar="TEXT", help="All cold objects whose keys start with this, such as events/dt=2026-01."
+)
 @click.option("--days", metavar="N", type=click.IntRange(1), default=1, help="Keep the readable copy so long (1).")
 @click.option(
     "--tier",
@@ -62,12 +71,22 @@ def _row(each: dict[str, Any]) -> list[object]:
 )
 @json_option
 @with_backend
-def restore_command(backend: Backend, keys: tuple[str, ...], days: int, tier: str, as_json: bool) -> None:
-    """Have copies of cold objects made that can be read; for all of KEY, or for none of them."""
+def restore_command(
+    backend: Backend, keys: tuple[str, ...], prefix: str | None, days: int, tier: str, as_json: bool
+) -> None:
+    """Have copies of cold objects made that can be read; for all of KEY, or for none of them.
+
+    With --prefix, those are passed by that are restored already or about to be.
+    """
+    if bool(keys) == (prefix is not None):
+        raise UsageError("Which objects?", "Name their keys, or a --prefix.")
+    if prefix is not None:
+        keys = tuple(each["key"] for each in _objects(backend, prefix) if not each["readable"] and not each["restore"])
     found = backend.post("archive/restore", {"keys": keys, "days": days, "tier": tier})["restores"]
     if as_json:
         print_json(found)
-        return
-    click.echo(
-        table(("readable from", "until", "key"), [[each["ready"], each["expires"], each["key"]] for each in found])
-    )
+    elif not found:
+        click.echo(f"nothing to restore under {prefix}")
+    else:
+        rows = [[each["ready"], each["expires"], each["key"]] for each in found]
+        click.echo(table(("readable from", "until", "key"), rows))

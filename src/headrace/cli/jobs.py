@@ -181,7 +181,10 @@ def _story(run: dict[str, Any]) -> str:
 
 
 def _last(run: dict[str, Any] | None) -> list[str | None]:
-    return [_time(run["created_ms"]), run["state"]] if run else [None, None]
+    if run is None:
+        return [None, None]
+    passed_over = " (some was passed over)" if (run["result"] or {}).get("problems") else ""
+    return [_time(run["created_ms"]), run["state"] + passed_over]
 
 
 def _took(run: dict[str, Any]) -> str | None:

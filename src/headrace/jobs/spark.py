@@ -161,7 +161,7 @@ class Spark(Engine):
                     f"The job needs more memory than it may have ({self._memory_mb:,} MB).",
                     "Raise its memory_mb, compute fewer days at once (--from, --to), or group before joining.",
                 ) from error
-            reason = text.partition("\n\n")[0].strip()[:2000]
+            reason = text.partition("\n\n")[0].partition("\n\tat ")[0].strip()[:2000]  # without Java's stack
             if isinstance(error, self._refusal):
                 raise UsageError(f"Spark refuses the SQL: {reason}", "Mend the report, and run it again.") from error
             raise HeadraceError(

@@ -121,6 +121,8 @@ class _Query:
         try:
             return msgspec.json.decode(self._end.read_bytes(), type=Ended)
         except (OSError, msgspec.DecodeError):
+            if (self._process.returncode or 0) > 0:  # by itself, and without a word
+                return Ended("The query could not say how it ended.", "Is the disk full? See gateway.log.")
             return Ended(
                 "The query was ended: it took more memory than it may.", "Ask for less: fewer rows, shorter texts."
             )
@@ -162,8 +164,8 @@ class ArchiveSql:
         wanted.check()
         if sum(query.is_running for query in self._queries.values()) >= QUERIES_MAX:
             raise Conflict(f"{QUERIES_MAX} queries run over the archive already.", "Wait for one, and ask again.")
-        await asyncio.to_thread(self._make_folder)
         name = uuid4().hex
+        await asyncio.to_thread(self._make_result, name)
         process = await child.start("archive-sql", name, stdout=asyncio.subprocess.DEVNULL)
         self._queries[name] = query = _Query(self._folder, name, process, wanted.timeout_s)
         task = asyncio.create_task(self._watch(name, query))
@@ -203,12 +205,17 @@ class ArchiveSql:
             raise NotFound("There is no such query: it is kept as long as somebody reads it.", "Ask again.")
         return query
 
-    def _make_folder(self) -> None:
-        """Make the folder; what a gateway that was ended has left in it goes."""
-        disk.make_folder(self._folder)
-        if not self._queries:
-            for path in self._folder.iterdir():
-                _remove_files(self._folder, path.stem)
+    def _make_result(self, name: str) -> None:
+        """Make a query's result, empty, which a read-only disk refuses; what a gateway that was ended has left goes."""
+        path = self._folder / f"{name}.ndjson"
+        try:
+            disk.make_folder(self._folder)
+            if not self._queries:
+                for left in self._folder.iterdir():
+                    _remove_files(self._folder, left.stem)
+            path.touch()
+        except OSError as error:
+            raise disk.storage_error(path, error) from error
 
 
 def _remove_files(folder: Path, name: str) -> None:

@@ -8,10 +8,11 @@ import contextlib
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
-from headrace import process, rpc
+from headrace import disk, process, rpc
 from headrace.errors import HeadraceError
 
 
@@ -58,8 +59,13 @@ async def ask(name: str, wanted: object, ended: HeadraceError) -> bytes:
 
 
 def answered(work: Callable[[], object]) -> bytes:
-    """Return what `work` returns, or the HeadraceError that it raises, as `ask` reads it; in the process itself."""
+    """Return what `work` returns, or the HeadraceError that it raises, as `ask` reads it; in the process itself.
+
+    So with what the operating system refuses: on a disk that takes no writes, the log would not have it either.
+    """
     try:
         return msgspec.json.encode(work())
     except HeadraceError as error:
         return msgspec.json.encode({"error": rpc.describe(error)})
+    except OSError as error:
+        return msgspec.json.encode({"error": rpc.describe(disk.storage_error(Path(str(error.filename)), error))})

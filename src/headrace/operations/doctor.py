@@ -9,14 +9,14 @@ import importlib.util
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from headrace import cold_folder, disk, rpc, shapes
-from headrace.archive import catalogue, compaction, engine, erasures, metadata
+from headrace.archive import catalogue, compaction, engine, erasures, metadata, staging
 from headrace.archive.catalogue import Catalogue, File
 from headrace.archive.lifecycle_log import LifecycleLog
 from headrace.archive.local import LocalBucket
@@ -30,6 +30,7 @@ from headrace.stream.segment import Damage
 PYTHON_MIN = (3, 11)
 MODULES = ("rocksdict", "uvloop", "httptools", "msgspec", "boto3", "botocore", "zstandard", "yaml", "aws_kinesis_agg")
 FILES_MIN = 256
+NAMED_MAX = 20  # of what is wrong in one way
 FREE_LITTLE = 1024 * 1024 * 1024
 _SOCKET_BYTES_MAX = 100
 _PUT_BACK = (
@@ -328,7 +329,10 @@ class _Examination:
                     yield Finding("erasures", problem, mend, serious=False)
 
     def _compacted(self) -> Iterator[Finding]:
-        """Look whether the files that the catalogues count are there as they were written, and no others."""
+        """Look whether the files that the catalogues count are there as they were written, and no others.
+
+        And whether raw objects that are still to be compacted can be.
+        """
         for path in sorted(self._layout.buckets.glob(f"[!.]*/{catalogue.PREFIX}")):
             bucket = LocalBucket(path.parent)
             known = catalogue.of(bucket, self._layout.archive)
@@ -344,16 +348,28 @@ class _Examination:
             wrong = [file for file in files if file.key not in there or there[file.key].size != file.bytes]
             yield from self._lost(bucket, known, wrong, "missing or cut short")
             yield from self._lost(bucket, known, self._damaged(bucket, set(files) - set(wrong)), "damaged")
+            yield from self._raw(bucket)
             if uncounted:
                 manifest = f"{catalogue.PREFIX}dt={catalogue.day_of(uncounted[0])}.json"
                 yield Finding(
                     "archive",
-                    f"Compacted files of {bucket.name} are in no manifest ({len(uncounted):,}), {uncounted[0]} first: "
-                    "nobody reads them.",
+                    f"Compacted files of {bucket.name} are in no manifest, so nobody reads them{_named(uncounted)}.",
                     f"Was {manifest} deleted or edited? Put it back from a backup.",
                 )
         for key in sorted(self._given_up):
             yield Finding("archive", f"{key} is cold, or no lost file.", "Nothing of it was given up.")
+
+    def _raw(self, bucket: LocalBucket) -> Iterator[Finding]:
+        found: dict[tuple[str, str], list[str]] = {}
+        for info in compaction.pending(bucket, self._layout.archive):
+            with contextlib.suppress(NotFound, InvalidObjectState):  # it was removed meanwhile, or is cold
+                problem = staging.unpacked(bucket, info.key)
+                if isinstance(problem, staging.Problem):
+                    found.setdefault((problem.problem, problem.hint), []).append(problem.key)
+        for (what, hint), keys in found.items():
+            yield Finding(
+                "archive", f"Raw objects of {bucket.name} can't be compacted{_named(keys)}. Each {what}.", hint
+            )
 
     def _damaged(self, bucket: LocalBucket, files: Iterable[File]) -> list[File]:
         """Read compacted files from end to end."""
@@ -376,8 +392,7 @@ class _Examination:
             done = f"given up; raw objects that may hold some of them are compacted again ({count:,})"
             yield Finding("archive", f"{file.key} is {what}: {events}, {devices}.", _PUT_BACK, repaired=done)
         if left:
-            problem = f"Compacted files of {bucket.name} are {what} ({len(left):,}): {left[0]} first."
-            yield Finding("archive", problem, _PUT_BACK)
+            yield Finding("archive", f"Compacted files of {bucket.name} are {what}{_named(left)}.", _PUT_BACK)
 
 
 def _is_damaged(connection: Any, bucket: LocalBucket, file: File) -> bool:
@@ -389,6 +404,12 @@ def _is_damaged(connection: Any, bucket: LocalBucket, file: File) -> bool:
         path = bucket.location(file.key)
         return engine.is_damaged(connection, path, file) and Path(path).exists()
     return False
+
+
+def _named(keys: Sequence[str]) -> str:
+    """Return how many there are and which, to go on a sentence."""
+    more = f" and {len(keys) - NAMED_MAX:,} more" if len(keys) > NAMED_MAX else ""
+    return f" ({len(keys):,}): {', '.join(keys[:NAMED_MAX])}{more}"
 
 
 def _folders(folder: Path) -> list[Path]:

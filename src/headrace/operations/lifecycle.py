@@ -165,7 +165,10 @@ class Lifecycle:
         asked: dict[tuple[str, str], Restore | None] = {}
         for key in keys:
             info = bucket.find(key)
-            restore = restores.new(info.storage_class, days, tier, now_ms, self._speed)
+            try:
+                restore = restores.new(info.storage_class, days, tier, now_ms, self._speed)
+            except UsageError as error:
+                raise UsageError(f"{error.problem.rstrip('.')}: {key}.", error.hint) from None
             if info.restore is not None and not info.restore.done:
                 raise Conflict(
                     f"RestoreAlreadyInProgress: Object restore is already in progress ({key}).",

@@ -49,7 +49,7 @@ _INSTEAD = {
     "ILike": "LOWER(x) LIKE LOWER(pattern)",
     "Concat": "one text, or a || b",
     "Parameter": ":name",
-    "Tuple": "the columns one by one, with AND",
+    "Tuple": "the columns one by one, with AND; to count rows, SELECT COUNT(*) FROM (SELECT DISTINCT …) AS t",
     "TryCast": "CASE WHEN … THEN CAST(…) END",
     "Glob": "LIKE",
     "JSONExtract": "JSON_EXTRACT_PATH_TEXT(column, 'name')",
