@@ -1,6 +1,8 @@
 """An unmodified boto3 makes, describes, lists, keeps and deletes streams."""
 
+import asyncio
 import re
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from headrace import system
 from headrace.errors import DataDirectoryError
 from support.kinesis_client import ARN, EVENTS, HOUR_MS, put, read, refused, shard
 from support.kinesis_server import KinesisServer
+
+THREADS_MAX = 32  # of asyncio's own
 
 
 def test_describe_stream(kinesis: Any) -> None:
@@ -177,12 +181,12 @@ def test_the_template_decides_over_its_streams(tmp_path: Path) -> None:
 
 
 def test_a_stream_is_seen_while_it_is_made_and_deleted(server: KinesisServer) -> None:
-    """The statuses are short, so they are looked at from inside, where the loop can be held."""
+    """The statuses are short, so they are looked at from inside, while threads that would do the work are held."""
 
     async def watch() -> list[str]:
-        import asyncio
-
         seen = []
+        loop, gate = asyncio.get_running_loop(), threading.Event()
+        held = [loop.run_in_executor(None, gate.wait) for _ in range(THREADS_MAX)]
         for change in (server.streams.create("brief", 1), server.streams.delete("brief")):
             task = asyncio.ensure_future(change)
             while not task.done():
@@ -190,7 +194,9 @@ def test_a_stream_is_seen_while_it_is_made_and_deleted(server: KinesisServer) ->
                 if "brief" in server.streams.names():
                     seen.append(server.streams.entry("brief").status)
                     assert (server.streams.find("brief") is not None) == (seen[-1] == "ACTIVE")
+                    gate.set()
             await task
+        await asyncio.gather(*held)
         return seen
 
     seen = server.call(watch())
