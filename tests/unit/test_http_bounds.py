@@ -5,12 +5,15 @@ import json
 import resource
 import socket
 import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
-from headrace.gateway import connection
+from headrace.gateway import connection, http
+from headrace.supervisor import listener
 from headrace.wire import Request, Response
-from support.http1 import HELLO, exchange, run, serving
+from support.http1 import HELLO, Plain, exchange, run, serving
 
 REFUSED = {
     "garbage": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
@@ -90,6 +93,65 @@ def test_a_client_that_does_not_read_holds_up_only_itself() -> None:
                     break
                 await asyncio.sleep(0.01)
             assert server.connections == 1
+
+    run(body)
+
+
+@asynccontextmanager
+async def deaf_client(said: bytes, then: bytes, limits: connection.Limits) -> AsyncIterator[http.HttpServer]:
+    """Yield a server with a client that reads the beginning of an answer, says something more, and reads no further.
+
+    What is not read is less than has the server take note, and more than the system takes.
+    """
+
+    async def some(_: Request) -> Response:
+        return Response(200, bytes(60_000))
+
+    loop = asyncio.get_running_loop()
+    listening = listener.listen("127.0.0.1", 0)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # its connections have that, too
+    server = await http.start(Plain(some), listening, limits)
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.setblocking(False)
+        await loop.sock_connect(deaf, ("127.0.0.1", server.port))
+        await loop.sock_sendall(deaf, said)
+        read = 0
+        while read < 1000:
+            read += len(await loop.sock_recv(deaf, 1000))
+        await loop.sock_sendall(deaf, then)
+        assert server.connections == 1
+        yield server
+        await server.stop(0.1)
+
+
+LAST = {
+    "HTTP/1.1": (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", b""),
+    "HTTP/2": (
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x06\x01\x05\x00\x00\x00\x01\x82\x86\x84\x41\x01x",
+        b"\x00\x00\x00\x00\x00\x00\x00\x00\x03",  # data of no request, for which the connection is closed
+    ),
+}
+
+
+@pytest.mark.parametrize("version", LAST)
+def test_a_client_that_does_not_read_the_last_of_its_answers_is_cut_off(version: str) -> None:
+    async def body() -> None:
+        async with deaf_client(*LAST[version], connection.Limits(request_s=0.5)) as server, asyncio.timeout(10):
+            while server.connections:
+                await asyncio.sleep(0.01)
+
+    run(body)
+
+
+@pytest.mark.parametrize("version", LAST)
+def test_stopping_does_not_wait_for_clients_that_do_not_read(version: str) -> None:
+    async def body() -> None:
+        async with deaf_client(*LAST[version], connection.Limits()) as server:
+            await server.stop(0.1)
+            async with asyncio.timeout(10):
+                while server.connections:
+                    await asyncio.sleep(0)
 
     run(body)
 

@@ -66,6 +66,9 @@ class Connection(Protocol):
     def close(self) -> None:
         """Close: at once if a request is under way, else once what is written has left."""
 
+    def abort(self) -> None:
+        """Close at once."""
+
 
 class Shared:
     """What the connections of a server share."""

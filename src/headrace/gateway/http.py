@@ -48,6 +48,8 @@ class HttpServer:
             connection.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._server.wait_closed(), 1.0)
+        for connection in list(self._shared.connections):  # of clients who don't read what is written
+            connection.abort()
 
     async def _sweep(self) -> None:
         while True:

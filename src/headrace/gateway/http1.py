@@ -386,7 +386,7 @@ class _Connection(asyncio.Protocol):
     def sweep(self, now_s: float) -> None:
         """Close if it has been silent for too long: idle, in the middle of a request, or not reading its answer."""
         silent_s = now_s - self._active_s
-        if self._full and silent_s > self._shared.limits.request_s:
+        if (self._full or self._transport.is_closing()) and silent_s > self._shared.limits.request_s:
             self._transport.abort()
         if self.busy or self._dropping:
             return
@@ -398,6 +398,10 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close: at once if a request is under way, else once what is written has left."""
         if self.busy:
-            self._transport.abort()
+            self.abort()
         else:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()

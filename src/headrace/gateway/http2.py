@@ -363,9 +363,7 @@ class _Connection(asyncio.Protocol):
     def sweep(self, now_s: float) -> None:
         """End what has been silent for too long: a request or answer that the client leaves half done, or all."""
         limits = self._shared.limits
-        if self._transport.is_closing():
-            return
-        if self._full:
+        if self._full or self._transport.is_closing():
             if now_s - self._active_s > limits.request_s:
                 self._transport.abort()
             return
@@ -383,6 +381,10 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close: at once if a request is under way, else once what is written has left."""
         if self.busy:
-            self._transport.abort()
+            self.abort()
         else:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
