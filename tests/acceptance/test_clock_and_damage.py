@@ -43,6 +43,12 @@ def test_a_clock_that_is_days_after_the_last_run(data: Path) -> None:
         assert "THE CLOCK IS 10.0 d after the last run: retention and TTL remove nothing" in text
 
 
+def test_a_clock_that_jumps_right_after_the_first_start(tmp_path: Path) -> None:
+    with backend(tmp_path) as running:
+        noted_ms = json.loads((running.data / "clock.json").read_text())["last_ms"]
+        assert abs(noted_ms - time.time() * 1000) < 60_000
+
+
 def test_a_clock_that_went_back(data: Path) -> None:
     ahead_ms = int(time.time() * 1000) + HOUR_MS
 

@@ -9,6 +9,7 @@ import msgspec
 
 from headrace import disk, errors
 from headrace.settings import DATA_FORMAT, Layout
+from headrace.timekeeping import Timekeeper
 
 
 @contextlib.contextmanager
@@ -31,6 +32,7 @@ def held(layout: Layout) -> Iterator[None]:
     with disk.locked(layout.data / "lock", "headrace up"):
         if not layout.version.exists():
             disk.write_file(layout.version, msgspec.json.encode({"format": DATA_FORMAT}))
+            Timekeeper(layout.clock, writer=True).check()  # from now on a clock that jumps is noticed
         yield
     shutil.rmtree(layout.sockets, ignore_errors=True)
 
